@@ -153,11 +153,12 @@ const char *sb_log_escape(char *buffer, size_t capacity, const char *text)
     if (capacity == 0)
         return buffer;
     size_t used = 0, end = capacity - 1; /* end: where the NUL may come at the latest */
-    size_t tail = quoted ? 1 : 0;
-    if (quoted && end >= 2)
+    size_t tail = quoted ? 1 : 0; /* the closing quote */
+    buffer[0] = '\0';
+    if (quoted && end < 2)
+        return buffer;
+    if (quoted)
         buffer[used++] = '"';
-    else
-        tail = 0;
     for (const char *p = text; *p; p++) {
         uint8_t c = (uint8_t)*p;
         char escaped[4] = {*p};
