@@ -1,7 +1,7 @@
 /* Operations: one end each, children before parents, done never under a caller.
  *
- * Owns no memory: an operation is the owner's, and after its done or cancel nothing here looks at it
- * again. Trees are walked in loops, from the leaves up. Loop thread. */
+ * Owns no memory: an operation is the owner's, and after its done or cancel nothing here looks at
+ * it again. Trees are walked in loops, from the leaves up. Loop thread. */
 #include "core/op.h"
 
 #include "base/mem.h"

@@ -40,7 +40,7 @@ void sb_stats_question(sb_stats *stats, sb_ns now, sb_ns wall_now, sb_ns took, b
     _Atomic uint32_t *attempts = &stats->window.cells[at].attempts;
     _Atomic uint32_t *errors = &stats->window.cells[at].errors;
     if (atomic_load_explicit(&stats->window.cells[at].second, memory_order_relaxed) != second) {
-        /* Emptied before it changes its second: a reader in between misses a moment, not an hour. */
+        /* Emptied before it changes its second: a reader in between misses a moment. */
         atomic_store_explicit(attempts, 0, memory_order_relaxed);
         atomic_store_explicit(errors, 0, memory_order_relaxed);
         atomic_store_explicit(&stats->window.cells[at].second, second, memory_order_release);
