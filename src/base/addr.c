@@ -267,12 +267,16 @@ static bool in_prefix(const uint8_t *bytes, const uint8_t *prefix, unsigned bits
     return rest == 0 || ((bytes[whole] ^ prefix[whole]) & (0xff00 >> rest & 0xff)) == 0;
 }
 
-/* Link-local unicast, and multicast of interface or link scope (mDNS): nothing else is ambiguous. */
+/* Link-local unicast, and multicast of interface or link scope (mDNS). Nothing else is ambiguous
+ * without a scope. */
 static bool takes_scope(const sb_addr *addr)
 {
     const uint8_t *b = addr->bytes;
-    return addr->family == SB_FAMILY_6 && ((b[0] == 0xfe && (b[1] & 0xc0) == 0x80) ||
-                                           (b[0] == 0xff && ((b[1] & 15) == 1 || (b[1] & 15) == 2)));
+    if (addr->family != SB_FAMILY_6)
+        return false;
+    if (b[0] == 0xff)
+        return (b[1] & 15) == 1 || (b[1] & 15) == 2;
+    return b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
 }
 
 /* Four decimal numbers of 0 to 255, no leading zero: "010" is 8 to some and 10 to others. */
@@ -307,7 +311,8 @@ static int hex_digit(char c)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* RFC 4291 §2.2: groups of 1 to 4 hex digits, one "::" for one group or more, a dotted quad last. */
+/* RFC 4291 §2.2: groups of 1 to 4 hex digits, one "::" for one group or more, at the end
+ * perhaps a dotted quad. */
 static bool parse_6(const char *text, size_t size, uint8_t ret_bytes[16])
 {
     uint8_t bytes[16] = {0};
@@ -369,8 +374,8 @@ static bool parse_scope(const char *text, size_t size, uint32_t *ret_scope)
     return *ret_scope != 0;
 }
 
-/* RFC 5952: lower case, no leading zeros, the longest (then first) run of two or more zero groups as
- * "::", and a dotted quad where the address is IPv4-mapped. At most 45 bytes and a NUL. */
+/* RFC 5952: lower case, no leading zeros, the longest (then first) run of two or more zero groups
+ * as "::", and a dotted quad where the address is IPv4-mapped. At most 45 bytes and a NUL. */
 static void format_6(const uint8_t bytes[16], char *buffer)
 {
     sb_writer w = sb_writer_of(buffer, SB_ADDR_TEXT_MAX - 1);

@@ -30,10 +30,11 @@ typedef struct sb_prefix {
 
 #define SB_ADDR_TEXT_MAX 72 /* "[v6%scope]:port" with its NUL */
 
-/* "192.0.2.1", "2001:db8::1", "fe80::1%eth0" or %3 (a scope by name is looked up by the system; never in a
- * simulation); no brackets, no port. Strict dotted quad: no octal, no short forms. */
+/* "192.0.2.1", "2001:db8::1", "fe80::1%eth0" or %3 (a scope by name is looked up by the system;
+ * never in a simulation); no brackets, no port. Strict dotted quad: no octal, no short forms. */
 bool sb_addr_parse(const char *text, size_t size, sb_addr *ret_addr);
-/* As above with an optional port: "1.2.3.4:53", "[::1]:53", "::1", "1.2.3.4". default_port where absent. */
+/* As above with an optional port: "1.2.3.4:53", "[::1]:53", "::1", "1.2.3.4". default_port where
+ * absent. */
 bool sb_addr_parse_port(const char *text, size_t size, uint16_t default_port, sb_addr *ret_addr);
 /* Address alone; buffer of SB_ADDR_TEXT_MAX. Returns buffer. */
 const char *sb_addr_text(const sb_addr *addr, char *buffer);

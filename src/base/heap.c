@@ -1,7 +1,7 @@
 /* A pairing heap: constant insertion, logarithmic removal (amortised), no allocation.
  *
- * Merging works through sibling lists in loops, never by recursion: a heap may hold 10^5 timers that
- * were inserted in order, which is one list. One owner thread. */
+ * Merging works through sibling lists in loops, never by recursion: a heap may hold 10^5 timers
+ * that were inserted in order, which is one list. One owner thread. */
 #include "base/heap.h"
 
 #include <stddef.h>
@@ -73,7 +73,8 @@ static sb_heap_node *meld(sb_heap_node *a, sb_heap_node *b)
 }
 
 /* The classic two passes: pairs from left to right, then the pairs from right to left. The pairs
- * are kept on a list linked by `sibling`, newest first, which is the order the second pass needs. */
+ * are kept on a list linked by `sibling`, newest first, as the second pass needs
+ * them. */
 static sb_heap_node *meld_pairs(sb_heap_node *first)
 {
     sb_heap_node *pairs = NULL;

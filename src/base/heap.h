@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 typedef struct sb_heap_node {
-    struct sb_heap_node *child, *sibling, *prev; /* prev: left sibling, or parent of the first child */
+    /* prev: left sibling, or parent of the first child */
+    struct sb_heap_node *child, *sibling, *prev;
     int64_t key;
     uint64_t order;
     bool queued;

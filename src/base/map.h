@@ -1,7 +1,7 @@
 /* A chained hash map with intrusive nodes, keyed by bytes, hashed with SipHash-2-4 under a secret.
  *
- * The caller owns the nodes and the key bytes, which must not change while linked. Growth that fails
- * for want of memory is ignored: the map gets slower, not wrong. One owner thread. */
+ * The caller owns the nodes and the key bytes, which must not change while linked. Growth that
+ * fails for want of memory is ignored: the map gets slower, not wrong. One owner thread. */
 #ifndef SB_BASE_MAP_H
 #define SB_BASE_MAP_H
 
@@ -35,6 +35,7 @@ void sb_map_remove(sb_map *map, sb_map_node *node);
 /* Any order; the callback may remove the node it is given, nothing else. Stops on false. */
 void sb_map_each(sb_map *map, bool (*visit)(sb_map_node *, void *), void *context);
 
+/* SipHash-2-4 of size bytes; data may be NULL when size is 0. */
 uint64_t sb_siphash(const uint8_t secret[16], const void *data, size_t size);
 
 #endif

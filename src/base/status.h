@@ -52,7 +52,7 @@ const char *sb_status_text(sb_status status);
 /* The positive errno mapped onto a status; SB_IO where no finer one fits. */
 sb_status sb_status_from_errno(int error);
 
-/* One sentence: what failed, on which object, and the system's reason. Filled on cold paths only. */
+/* One sentence: what failed, on which object, the system's reason. Filled on cold paths only. */
 typedef struct sb_why {
     char text[512];
 } sb_why;
