@@ -1,9 +1,10 @@
 /* Answers: immutable, one allocation, shared by reference, with provenance.
  *
- * An answer is what a well-behaved server says to one question: body = question, answer and authority
- * sections as wire bytes whose compression pointers count from message offset 12, with the question's name
- * folded; no OPT, no additional section. The same bytes lie in the cache file and go to clients.
- * RFC 1034 §3.6.2 (aliases), 2308 (negatives), 8020 not applied. Any thread: reference counts are atomic. */
+ * An answer is what a well-behaved server says to one question: body = question, answer and
+ * authority sections as wire bytes whose compression pointers count from message offset 12, with
+ * the question's name folded; no OPT, no additional section. The same bytes lie in the cache file
+ * and go to clients. RFC 1034 §3.6.2 (aliases), 2308 (negatives), 8020 not applied. Any thread:
+ * reference counts are atomic. */
 #ifndef SB_DNS_ANSWER_H
 #define SB_DNS_ANSWER_H
 
@@ -42,7 +43,7 @@ typedef enum sb_protocol { SB_PROTOCOL_UDP = 1, SB_PROTOCOL_TCP = 2, SB_PROTOCOL
 enum {
     SB_ANSWER_AD = 1,          /* upstream said AD and is trusted with it */
     SB_ANSWER_CHAIN_OPEN = 2,  /* the alias chain ends without an answer: its target must be asked */
-    SB_ANSWER_NO_SOA = 4,      /* negative without SOA: not cacheable beyond a few seconds (RFC 2308 §5) */
+    SB_ANSWER_NO_SOA = 4,      /* negative without SOA: kept for seconds only (RFC 2308 §5) */
     SB_ANSWER_ADDRESSES = 8    /* A or AAAA question */
 };
 
@@ -68,12 +69,14 @@ typedef struct sb_answer {
     const uint8_t *body;      /* into this allocation */
 } sb_answer;
 
-/* From an upstream's message to `question`, whose question section was compared before. Keeps the records of
- * the question's alias chain (CNAME, DNAME with its synthesised CNAME, RRSIGs of them when DO), in the authority section the
- * SOA of a negative (and NSEC/NSEC3/RRSIG of it when DO) or nothing; drops all else. Loops and chains over
- * SB_ALIASES_MAX: SB_MALFORMED. SOA must be at or above the last name of the chain, else it counts as absent.
- * rcode other than NOERROR/NXDOMAIN gives SB_KIND_FAILURE. NXDOMAIN with an alias chain that ended in records of the type
- * asked is MALFORMED. */
+/* From an upstream's message to `question`, whose question section was compared before. Keeps the
+ * records of the question's alias chain (CNAME, DNAME with its synthesised CNAME, RRSIGs of them
+ * when DO), in the authority section the SOA of a negative (and NSEC/NSEC3/RRSIG of it when DO) or
+ * nothing, but for the NSEC/NSEC3 that prove a wildcard's expansion when DO; drops all else. Loops
+ * and chains over SB_ALIASES_MAX: SB_MALFORMED. SOA must be at or above the last name of the chain,
+ * else it counts as absent. rcode other than NOERROR/NXDOMAIN gives SB_KIND_FAILURE. NXDOMAIN with
+ * an alias chain that ended in records of the type asked is MALFORMED. SB_ANSWER_AD is never set
+ * here: the caller who knows whom to trust looks at the message's AD. */
 SB_MUST_USE sb_status sb_answer_from_msg(const sb_question *question, const sb_msg *msg,
                                          sb_answer **ret_answer);
 /* From stored parts (cache file): body and offsets are copied and CHECKED (they may be hostile). */
@@ -87,18 +90,20 @@ typedef struct sb_answer_parts {
     uint8_t kind;
 } sb_answer_parts;
 SB_MUST_USE sb_status sb_answer_from_parts(const sb_answer_parts *parts, sb_answer **ret_answer);
-/* An address answer made by us (pin, hosts, emergency, localhost): positive when n > 0 has an address of the asked
- * family, else NODATA without SOA. Type must be A, AAAA; other types give NODATA. */
+/* An address answer made by us (pin, hosts, emergency, localhost): positive when one of the n has
+ * the asked family, else NODATA without SOA but with ttl_s. Types but A and AAAA give NODATA. */
 SB_MUST_USE sb_status sb_answer_from_addresses(const sb_question *question, const sb_addr *addresses,
                                                size_t n, uint32_t ttl_s, sb_source source,
                                                sb_answer **ret_answer);
-/* PTR for hosts entries; or NXDOMAIN, FAILURE without records: kind says which. */
+/* PTR for hosts entries. */
 SB_MUST_USE sb_status sb_answer_from_ptr(const sb_question *question, const sb_name *target,
                                          uint32_t ttl_s, sb_source source, sb_answer **ret_answer);
+/* NODATA, NXDOMAIN (both without SOA but with ttl_s) or FAILURE (SERVFAIL): kind says which. */
 SB_MUST_USE sb_status sb_answer_empty(const sb_question *question, sb_kind kind, uint32_t ttl_s,
                                       sb_source source, sb_answer **ret_answer);
-/* The chain of `head` (SB_ANSWER_CHAIN_OPEN) continued by `tail`, an answer to its last target: one answer to head's
- * question; ttl_s is the lesser. MALFORMED on a loop or too many aliases. */
+/* The chain of `head` (SB_ANSWER_CHAIN_OPEN) continued by `tail`, an answer to its last target: one
+ * answer to head's question, with head's provenance; ttl_s is the lesser. MALFORMED on a loop or
+ * too many aliases, MISMATCH when tail answers something else. */
 SB_MUST_USE sb_status sb_answer_splice(const sb_answer *head, const sb_answer *tail,
                                        sb_answer **ret_answer);
 
@@ -111,7 +116,7 @@ void sb_answer_question(const sb_answer *answer, sb_question *ret_question);
 void sb_answer_target(const sb_answer *answer, sb_name *ret_name);
 /* Addresses of the chain's end, in message order, ports 0; at most max. */
 size_t sb_answer_addresses(const sb_answer *answer, sb_addr *ret_addresses, size_t max);
-/* Walks the answer (0) or authority (1) records: expanded view through a message made of header + body. */
+/* Walks the answer (0) or authority (1) records. False when the visitor said so, or on damage. */
 bool sb_answer_each(const sb_answer *answer, int section,
                     bool (*visit)(void *context, const sb_record *record, sb_span rdata),
                     void *context); /* rdata expanded, valid during the call */

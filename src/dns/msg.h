@@ -92,8 +92,9 @@ typedef struct sb_record {
     uint16_t rdata_size;
 } sb_record;
 
-/* A checked view: header, exactly one question (or none), sections walked once: every owner and RDATA
- * length fits, at most one OPT, in the additional section, owned by the root. Bytes are borrowed. */
+/* A checked view: header, exactly one question (or none), sections walked once: every owner and
+ * RDATA length fits, at most one OPT, in the additional section, owned by the root. Bytes are
+ * borrowed. question.dnssec_ok and .checking_disabled are the message's own DO and CD. */
 typedef struct sb_msg {
     sb_span bytes;
     uint16_t id;
@@ -107,12 +108,13 @@ typedef struct sb_msg {
     sb_edns edns;
 } sb_msg;
 
-/* SB_MALFORMED when it does not check; trailing bytes after the last record are an error too. On failure the
- * id and flags are still filled when 12 bytes were there (*ret_msg is otherwise zero): a FORMERR can be sent. */
+/* SB_MALFORMED when it does not check; trailing bytes after the last record are an error too. On
+ * failure the id and flags are still filled when 12 bytes were there (*ret_msg is otherwise zero):
+ * a FORMERR can be sent. */
 SB_MUST_USE sb_status sb_msg_parse(const void *data, size_t size, sb_msg *ret_msg);
 
-/* True when the message's question section holds that name (any case), type and class. DO and CD are not compared:
- * a response need not repeat them. */
+/* True when the message's question section holds that name (any case), type and class. DO and CD are
+ * not compared: a response need not repeat them. */
 bool sb_msg_answers(const sb_msg *msg, const sb_question *question);
 
 /* Walks one section; start with *it zeroed except .section. Returns false at the end. */
@@ -125,8 +127,8 @@ typedef struct sb_msg_iter {
 sb_msg_iter sb_msg_records(const sb_msg *msg, int section);
 bool sb_msg_next(sb_msg_iter *it, sb_record *ret_record);
 
-/* Builds a message in the caller's buffer. Compresses owner names and the names of RFC 1035 RDATA. Overrun
- * is sticky in w.failed. Sections must be added in order. */
+/* Builds a message in the caller's buffer. Compresses owner names and the names of RFC 1035 RDATA,
+ * whatever their case. Overrun is sticky in w.failed. Sections must be added in order. */
 #define SB_BUILDER_NAMES 64
 typedef struct sb_builder {
     sb_writer w;

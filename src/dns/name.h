@@ -27,8 +27,8 @@ SB_MUST_USE sb_status sb_name_parse(const char *text, size_t size, sb_name *ret_
 /* Presentation form without the final dot ("." for the root), special bytes escaped. buffer of
  * SB_NAME_TEXT_MAX bytes. Returns buffer. */
 const char *sb_name_text(const sb_name *name, char *buffer);
-/* Reads a possibly compressed name at the reader's place; `r` must span the message from `base` bytes before
- * its start: a pointer value P means byte P - base of r. Pointers go strictly backwards from the place of the
+/* Reads a possibly compressed name at the reader's place; `r` begins `base` bytes into the message:
+ * a pointer value P means byte P - base of r. Pointers go strictly backwards from the place of the
  * current run of labels, targets below `base` are errors. Fails the reader on malformed input. */
 bool sb_name_read(sb_reader *r, size_t base, sb_name *ret_name);
 /* As sb_name_read, but compression pointers are an error (RFC 3597 §4). */

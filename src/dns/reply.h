@@ -26,8 +26,10 @@ enum {
     SB_ASK_CACHED_ONLY = 4    /* no network */
 };
 
-/* RFC 1035/6891 checks of a client's message. *ret_rcode is what to answer when it is not SB_OK: FORMERR, NOTIMP
- * (opcode, AXFR, IXFR), BADVERS, REFUSED (class not IN or CH)…; status SB_INVALID then. SB_MALFORMED: say nothing (short, QR set). */
+/* RFC 1035/6891 checks of a client's message. *ret_rcode is what to answer when it is not SB_OK:
+ * FORMERR, NOTIMP (opcode, AXFR, IXFR, meta types but ANY), BADVERS, REFUSED (class not IN or CH);
+ * status SB_INVALID then, with ret_info as far as it was understood. SB_MALFORMED: say nothing
+ * (short, QR set). */
 SB_MUST_USE sb_status sb_query_read(const void *data, size_t size, sb_query_info *ret_info,
                                     sb_rcode *ret_rcode);
 
@@ -50,8 +52,9 @@ typedef struct sb_reply_body {
 
 typedef enum sb_transport { SB_TRANSPORT_UDP, SB_TRANSPORT_STREAM } sb_transport;
 
-/* Encodes into buffer. Over UDP, when larger than the client takes (min(udp_size, SB_EDNS_UDP_SIZE)), an empty reply with
- * TC. Returns the size; 0 only when capacity < 12 + question + 11. body->body's question is replaced by the client's. */
+/* Encodes into buffer. Over UDP, when larger than the client takes (min(udp_size, SB_EDNS_UDP_SIZE)),
+ * an empty reply with TC. Returns the size; 0 only when capacity < 12 + question + 11. body->body's
+ * question is replaced by the client's. A body or offset that does not fit gives SERVFAIL. */
 size_t sb_reply_encode(const sb_query_info *query, const sb_reply_body *body, sb_transport transport,
                        uint8_t *buffer, size_t capacity);
 /* A reply without records (errors). */
@@ -91,8 +94,9 @@ typedef struct sb_provenance {
     sb_tried tried[SB_TRIED_MAX];
     unsigned tried_count;
 } sb_provenance;
-/* Wire: version 1, source, flags, status, age_s, ttl_s, network, then per entry strategy u8, status u8, ms u16,
- * family u8, address (0, 4 or 16 bytes) and port u16 when family is not 0. Entry 0 is always the upstream (strategy 255). */
+/* Wire: version 1, source, flags, status, age_s, ttl_s, network, then per entry strategy u8, status
+ * u8, ms u16, family u8, address (0, 4 or 16 bytes) and port u16 when family is not 0. Entry 0 is
+ * always the upstream (strategy 255). Scopes are not carried. Returns 0 when it does not fit. */
 size_t sb_provenance_write(const sb_provenance *p, uint8_t *buffer, size_t capacity);
 SB_MUST_USE sb_status sb_provenance_read(sb_span payload, sb_provenance *ret_provenance);
 

@@ -1,4 +1,5 @@
-/* What a person or program may name: host, address literal, host:port, URL (A1; RFC 3986, 6874, 952/1123).
+/* What a person or program may name: host, address literal, host:port, URL
+ * (RFC 3986, 6874, 952 and 1123).
  *
  * Never touches the network. Any thread. */
 #ifndef SB_DNS_TARGET_H
@@ -27,12 +28,14 @@ typedef struct sb_target {
     sb_span text;
 } sb_target;
 
-/* Refused with one clear sentence in why: empty, NUL (size counts bytes), white space or control bytes, empty label, label over
- * 63, name over 253, bad or empty port, unbalanced or misplaced bracket, scheme without host. Underscores are fine; so are bytes above 127? No:
- * non-ASCII is refused with the advice to give the A-label form. All-numeric dotted hosts that are not valid IPv4 are refused. */
-SB_MUST_USE sb_status sb_target_parse(const char *text, size_t size, sb_target *ret_target, sb_why *why);
-/* The URL (or host:port, or host) with its host replaced by addr, bracketed when IPv6; userinfo, port, path, query kept.
- * For TLS schemes the text comes back unchanged unless force. *ret_replaced tells. */
+/* Refused with one clear sentence in why: empty, NUL (size counts bytes), white space or control
+ * bytes, empty label, label over 63, name over 253, bad or empty port, unbalanced or misplaced
+ * bracket, scheme without host. Underscores are fine. Non-ASCII is refused with the advice to give
+ * the A-label form. All-numeric dotted hosts that are not valid IPv4 are refused. */
+SB_MUST_USE sb_status sb_target_parse(const char *text, size_t size, sb_target *ret_target,
+                                      sb_why *why);
+/* The URL (or host:port, or host) with its host replaced by addr, bracketed when IPv6; userinfo,
+ * port, path, query kept. For TLS schemes the text comes back unchanged unless force. *ret_replaced tells. */
 void sb_target_rewrite(const sb_target *target, const sb_addr *addr, bool force, sb_text *ret_text,
                        bool *ret_replaced);
 /* The text with userinfo masked as ***: for logs, HTTP, explain. */
