@@ -1,0 +1,490 @@
+/* Upstream servers: pools by route, order of asking, breakers, round-trip estimates.
+ *
+ * Owns the states of servers; never sends anything and never decides what an answer means. Servers
+ * are few (tens), so everything is a short walk. RFC 6298 (smoothing). Loop thread. */
+#include "net/upstream.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#define FAILURES_TO_OPEN 3            /* one loss is the network, three in a row are the server */
+#define BACKOFF_MIN (1 * SB_S)        /* DESIGN §5: back-off 1 s to 60 s */
+#define BACKOFF_MAX (60 * SB_S)
+#define DEAD_PROBE_EVERY (1 * SB_S)   /* DESIGN §5: with none left, once a second in all */
+#define ATTEMPT_MIN (200 * SB_MS)
+#define ATTEMPT_MAX (2 * SB_S)
+#define ATTEMPT_UNKNOWN (1 * SB_S)
+
+struct sb_upstreams {
+    sb_env *env;
+    sb_stats *stats;
+    sb_events *events;
+    sb_list servers;    /* of sb_upstream.link: also those only exchanges still hold */
+    sb_pool *pools;     /* [0] is the default */
+    sb_ns *probed;      /* per pool: last probe while all its breakers were open */
+    size_t pool_count;
+    sb_timer recovery;  /* defers the call to the loop */
+    void (*on_recovery)(void *context);
+    void *recovery_context;
+};
+
+/* Pools under construction, swapped in whole. */
+typedef struct pool_set {
+    sb_pool *pools;
+    sb_ns *probed;
+    size_t count;
+} pool_set;
+
+static bool pool_set_init(pool_set *set, size_t count);
+static void pool_set_fini(pool_set *set);
+static bool pool_fill(sb_upstreams *ups, sb_pool *pool, const sb_settings *settings,
+                      const sb_server_setting *servers, size_t count);
+static sb_upstream *server_get(sb_upstreams *ups, const sb_server_setting *setting);
+static void server_settle(sb_upstream *server, const sb_server_setting *setting);
+static bool is_own(sb_upstreams *ups, const sb_settings *settings, const sb_addr *addr);
+static bool probe_is_due(const sb_upstream *server, sb_ns now);
+static void breaker_open(sb_upstreams *ups, sb_upstream *server, sb_status why);
+static void breaker_close(sb_upstreams *ups, sb_upstream *server);
+static void recovery_fire(sb_timer *timer);
+static void emit(sb_upstreams *ups, sb_event_type type, const sb_upstream *server, sb_status status);
+
+const char *sb_breaker_text(sb_breaker breaker)
+{
+    static const char *const texts[] = {"closed", "open", "half-open"};
+    return (unsigned)breaker < SB_ARRAY_SIZE(texts) ? texts[breaker] : "unknown";
+}
+
+sb_status sb_upstreams_new(sb_env *env, sb_stats *stats, sb_events *events, sb_upstreams **ret)
+{
+    sb_upstreams *ups = sb_new(sb_upstreams);
+    pool_set set;
+    if (!ups)
+        return SB_NOMEM;
+    if (!pool_set_init(&set, 1)) {
+        sb_free(ups);
+        return SB_NOMEM;
+    }
+    ups->env = env;
+    ups->stats = stats;
+    ups->events = events;
+    ups->pools = set.pools;
+    ups->probed = set.probed;
+    ups->pool_count = set.count;
+    sb_list_init(&ups->servers);
+    sb_timer_init(&ups->recovery, recovery_fire);
+    *ret = ups;
+    return SB_OK;
+}
+
+void sb_upstreams_free(sb_upstreams *ups)
+{
+    if (!ups)
+        return;
+    pool_set set = {ups->pools, ups->probed, ups->pool_count};
+    pool_set_fini(&set);
+    sb_timer_stop(ups->env, &ups->recovery);
+    while (sb_list_pop(&ups->servers)) /* what exchanges still hold, they free */
+        ;
+    sb_free(ups);
+}
+
+sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_settings *settings,
+                                 const sb_resolv_conf *resolv)
+{
+    pool_set set, old;
+    const sb_server_setting *servers = settings->upstreams;
+    size_t server_count = settings->upstream_count;
+    if (server_count == 0 && resolv) {
+        servers = resolv->servers;
+        server_count = resolv->server_count;
+    }
+    if (!pool_set_init(&set, settings->route_count + 1))
+        return SB_NOMEM;
+    bool fits = pool_fill(ups, &set.pools[0], settings, servers, server_count);
+    for (size_t i = 0; fits && i < settings->route_count; i++) {
+        const sb_route_setting *route = &settings->routes[i];
+        sb_pool *pool = &set.pools[i + 1];
+        pool->suffix = route->suffix;
+        pool->view = route->view;
+        pool->strategies = route->strategies;
+        bool wire = route->strategies == 0 || route->strategies & 1u << SB_STRATEGY_WIRE;
+        if (route->server_count > 0)
+            fits = pool_fill(ups, pool, settings, route->servers, route->server_count);
+        else if (wire) /* a route of its own rules over the default servers */
+            fits = pool_fill(ups, pool, settings, servers, server_count);
+    }
+    if (!fits) {
+        pool_set_fini(&set);
+        return SB_NOMEM;
+    }
+    old = (pool_set){ups->pools, ups->probed, ups->pool_count};
+    ups->pools = set.pools;
+    ups->probed = set.probed;
+    ups->pool_count = set.count;
+    pool_set_fini(&old);
+    return SB_OK;
+}
+
+const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name)
+{
+    const sb_pool *best = &ups->pools[0];
+    for (size_t i = 1; i < ups->pool_count; i++) {
+        const sb_pool *pool = &ups->pools[i];
+        if (pool->suffix.size > best->suffix.size && sb_name_below(name, &pool->suffix))
+            best = pool;
+    }
+    return best;
+}
+
+sb_upstream *sb_upstream_ref(sb_upstream *server)
+{
+    server->refs++;
+    return server;
+}
+
+void sb_upstream_unref(sb_upstream *server)
+{
+    if (!server || --server->refs > 0)
+        return;
+    sb_list_remove(&server->link);
+    sb_free(server);
+}
+
+int sb_pool_choose(sb_upstreams *ups, const sb_pool *pool, uint64_t used, bool *ret_probe)
+{
+    sb_ns now = sb_env_now(ups->env);
+    int best = -1;
+    bool best_shut = false, best_used = false;
+    for (unsigned i = 0; i < pool->count; i++) {
+        const sb_upstream *server = pool->servers[i];
+        bool was_used = i < 64 && used >> i & 1;
+        bool shut = server->breaker != SB_BREAKER_CLOSED && !probe_is_due(server, now);
+        bool better;
+        if (best < 0)
+            better = true;
+        else if (shut != best_shut)
+            better = !shut;
+        else if (was_used != best_used)
+            better = !was_used;
+        else if (shut)
+            better = server->open_until < pool->servers[best]->open_until;
+        else
+            better = pool->tiers[i] < pool->tiers[best];
+        if (better) {
+            best = (int)i;
+            best_shut = shut;
+            best_used = was_used;
+        }
+    }
+    if (best >= 0)
+        *ret_probe = pool->servers[best]->breaker != SB_BREAKER_CLOSED;
+    return best;
+}
+
+bool sb_pool_dead(const sb_upstreams *ups, const sb_pool *pool)
+{
+    (void)ups;
+    for (unsigned i = 0; i < pool->count; i++)
+        if (pool->servers[i]->breaker == SB_BREAKER_CLOSED)
+            return false;
+    return true;
+}
+
+bool sb_pool_may_probe(sb_upstreams *ups, const sb_pool *pool)
+{
+    sb_ns now = sb_env_now(ups->env);
+    sb_ns *probed = &ups->probed[pool - ups->pools];
+    if (pool->count == 0)
+        return false;
+    if (*probed != 0 && now - *probed < DEAD_PROBE_EVERY)
+        return false;
+    *probed = now;
+    return true;
+}
+
+sb_ns sb_pool_rtt(const sb_pool *pool)
+{
+    int best = -1;
+    for (unsigned i = 0; i < pool->count; i++)
+        if (pool->servers[i]->breaker == SB_BREAKER_CLOSED &&
+            (best < 0 || pool->tiers[i] < pool->tiers[best]))
+            best = (int)i;
+    return best < 0 ? 0 : pool->servers[best]->srtt;
+}
+
+sb_ns sb_upstream_attempt_timeout(const sb_upstream *server)
+{
+    if (server->srtt == 0)
+        return ATTEMPT_UNKNOWN;
+    sb_ns timeout = 3 * server->srtt + 4 * server->rttvar;
+    return timeout < ATTEMPT_MIN ? ATTEMPT_MIN : timeout > ATTEMPT_MAX ? ATTEMPT_MAX : timeout;
+}
+
+void sb_upstream_succeeded(sb_upstreams *ups, sb_upstream *server, sb_ns rtt)
+{
+    if (rtt < 1)
+        rtt = 1; /* 0 means unknown */
+    if (server->srtt == 0) { /* RFC 6298 §2.2, §2.3 */
+        server->srtt = rtt;
+        server->rttvar = rtt / 2;
+    } else {
+        sb_ns off = rtt > server->srtt ? rtt - server->srtt : server->srtt - rtt;
+        server->rttvar += (off - server->rttvar) / 4;
+        server->srtt += (rtt - server->srtt) / 8;
+        if (server->srtt < 1)
+            server->srtt = 1;
+    }
+    server->success_permille = (server->success_permille * 15 + 1000 + 15) / 16;
+    server->failures = 0;
+    server->last_success = sb_env_now(ups->env);
+    server->last_status = SB_OK;
+    if (server->breaker != SB_BREAKER_CLOSED)
+        breaker_close(ups, server);
+    server->backoff = 0;
+}
+
+void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status)
+{
+    server->success_permille = server->success_permille * 15 / 16;
+    if (server->failures < UINT32_MAX)
+        server->failures++;
+    server->last_failure = sb_env_now(ups->env);
+    server->last_status = status;
+    if (status == SB_TIMEOUT)
+        server->timeouts++;
+    else
+        server->errors++;
+    /* Failures of questions sent before it opened say nothing new: only a probe doubles the back-off. */
+    if (server->breaker == SB_BREAKER_HALF_OPEN ||
+        (server->breaker == SB_BREAKER_CLOSED && server->failures >= FAILURES_TO_OPEN))
+        breaker_open(ups, server, status);
+}
+
+void sb_upstream_probe_begin(sb_upstreams *ups, sb_upstream *server)
+{
+    server->breaker = SB_BREAKER_HALF_OPEN;
+    server->open_until = sb_env_now(ups->env) + sb_upstream_attempt_timeout(server);
+}
+
+void sb_upstream_probe_cancelled(sb_upstreams *ups, sb_upstream *server)
+{
+    if (server->breaker != SB_BREAKER_HALF_OPEN)
+        return;
+    server->breaker = SB_BREAKER_OPEN;
+    server->open_until = sb_env_now(ups->env);
+}
+
+void sb_upstreams_on_recovery(sb_upstreams *ups, void (*call)(void *context), void *context)
+{
+    ups->on_recovery = call;
+    ups->recovery_context = context;
+}
+
+void sb_upstreams_reset(sb_upstreams *ups)
+{
+    sb_list_each(it, &ups->servers) {
+        sb_upstream *server = sb_container_of(it, sb_upstream, link);
+        if (server->breaker != SB_BREAKER_CLOSED)
+            breaker_close(ups, server);
+        server->failures = 0;
+        server->backoff = 0;
+        server->srtt = server->rttvar = 0;
+        server->success_permille = 1000;
+        server->no_edns = false;
+    }
+    for (size_t i = 0; i < ups->pool_count; i++)
+        ups->probed[i] = 0;
+}
+
+bool sb_upstreams_each(const sb_upstreams *ups, bool (*visit)(void *context, const sb_upstream *),
+                       void *context)
+{
+    sb_list_each(it, &ups->servers) {
+        const sb_upstream *server = sb_container_of(it, sb_upstream, link);
+        if (server->pools > 0 && !visit(context, server))
+            return false;
+    }
+    return true;
+}
+
+sb_env *sb_upstreams_env(const sb_upstreams *ups)
+{
+    return ups->env;
+}
+
+sb_stats *sb_upstreams_stats(const sb_upstreams *ups)
+{
+    return ups->stats;
+}
+
+sb_events *sb_upstreams_events(const sb_upstreams *ups)
+{
+    return ups->events;
+}
+
+static bool pool_set_init(pool_set *set, size_t count)
+{
+    set->pools = sb_calloc(count, sizeof *set->pools);
+    set->probed = sb_calloc(count, sizeof *set->probed);
+    set->count = count;
+    if (!set->pools || !set->probed) {
+        set->count = 0;
+        pool_set_fini(set);
+        return false;
+    }
+    set->pools[0].suffix = (sb_name){.size = 1};
+    return true;
+}
+
+static void pool_set_fini(pool_set *set)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        sb_pool *pool = &set->pools[i];
+        for (unsigned k = 0; k < pool->count; k++) {
+            pool->servers[k]->pools--;
+            sb_upstream_unref(pool->servers[k]);
+        }
+        sb_free(pool->servers);
+        sb_free(pool->tiers);
+    }
+    sb_free(set->pools);
+    sb_free(set->probed);
+}
+
+/* False when memory is out; what was filled so far is consistent. */
+static bool pool_fill(sb_upstreams *ups, sb_pool *pool, const sb_settings *settings,
+                      const sb_server_setting *servers, size_t count)
+{
+    if (count == 0)
+        return true;
+    pool->servers = sb_calloc(count, sizeof(sb_upstream *));
+    pool->tiers = sb_calloc(count, sizeof *pool->tiers);
+    if (!pool->servers || !pool->tiers)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        if (is_own(ups, settings, &servers[i].addr))
+            continue;
+        sb_upstream *server = server_get(ups, &servers[i]);
+        if (!server)
+            return false;
+        bool twice = false;
+        for (unsigned k = 0; k < pool->count; k++)
+            twice = twice || pool->servers[k] == server;
+        if (twice)
+            continue;
+        pool->tiers[pool->count] = servers[i].tier;
+        pool->servers[pool->count++] = sb_upstream_ref(server);
+        server->pools++;
+    }
+    return true;
+}
+
+/* The server of that address, known or new. A new one has no reference yet: the caller takes the first. */
+static sb_upstream *server_get(sb_upstreams *ups, const sb_server_setting *setting)
+{
+    bool tls = setting->tls_name != NULL;
+    sb_list_each(it, &ups->servers) {
+        sb_upstream *known = sb_container_of(it, sb_upstream, link);
+        if (sb_addr_equal(&known->addr, &setting->addr) && known->tls == tls &&
+            (!tls || strcmp(known->tls_name, setting->tls_name) == 0)) {
+            server_settle(known, setting);
+            return known;
+        }
+    }
+    sb_upstream *server = sb_new(sb_upstream);
+    if (!server)
+        return NULL;
+    server->addr = setting->addr;
+    server->tls = tls;
+    server->success_permille = 1000;
+    if (tls)
+        (void)snprintf(server->tls_name, sizeof server->tls_name, "%s", setting->tls_name);
+    server_settle(server, setting);
+    sb_list_push(&ups->servers, &server->link);
+    return server;
+}
+
+/* What a reload may change about a server that stays. */
+static void server_settle(sb_upstream *server, const sb_server_setting *setting)
+{
+    char text[SB_ADDR_TEXT_MAX];
+    const char *name = setting->name && setting->name[0] ? setting->name
+                                                         : sb_addr_text_port(&setting->addr, text);
+    (void)snprintf(server->name, sizeof server->name, "%s", name);
+    bool verified = server->tls && server->tls_name[0];
+    server->trust_ad = setting->trust_ad == SB_TRUST_YES ||
+                       (setting->trust_ad == SB_TRUST_AUTO &&
+                        (verified || sb_addr_is_loopback(&setting->addr)));
+}
+
+/* A listener on the any-address owns every address of this machine: those whose source address is themselves. */
+static bool is_own(sb_upstreams *ups, const sb_settings *settings, const sb_addr *addr)
+{
+    for (size_t i = 0; i < settings->listen.dns_count; i++) {
+        const sb_addr *own = &settings->listen.dns[i];
+        sb_addr source;
+        if (sb_addr_equal(own, addr))
+            return true;
+        if (own->port != addr->port || !sb_addr_is_any(own))
+            continue;
+        if (sb_addr_is_loopback(addr))
+            return true;
+        if (ups->env->ops->source_address(ups->env, addr, &source) == SB_OK &&
+            sb_addr_same_host(&source, addr))
+            return true;
+    }
+    return false;
+}
+
+/* Half-open: the probe was given its time; one that never reported back does not block the next. */
+static bool probe_is_due(const sb_upstream *server, sb_ns now)
+{
+    return server->open_until <= now;
+}
+
+static void breaker_open(sb_upstreams *ups, sb_upstream *server, sb_status why)
+{
+    bool change = server->breaker == SB_BREAKER_CLOSED;
+    sb_ns backoff = server->backoff ? server->backoff * 2 : BACKOFF_MIN;
+    server->backoff = backoff > BACKOFF_MAX ? BACKOFF_MAX : backoff;
+    sb_ns quarter = server->backoff / 4;
+    sb_ns wait = server->backoff + sb_rand_range(&ups->env->rand, -quarter, quarter);
+    if (wait > BACKOFF_MAX)
+        wait = BACKOFF_MAX;
+    server->breaker = SB_BREAKER_OPEN;
+    server->open_until = sb_env_now(ups->env) + wait;
+    if (!change)
+        return;
+    emit(ups, SB_EVENT_SERVER_DOWN, server, why);
+    sb_log(UPSTREAM, WARN, "upstream down", "server=%s reason=%s failures=%u",
+           SB_Q(server->name), SB_Q(sb_status_text(why)), server->failures);
+}
+
+static void breaker_close(sb_upstreams *ups, sb_upstream *server)
+{
+    server->breaker = SB_BREAKER_CLOSED;
+    server->open_until = 0;
+    server->backoff = 0;
+    emit(ups, SB_EVENT_SERVER_UP, server, SB_OK);
+    sb_log(UPSTREAM, INFO, "upstream up", "server=%s", SB_Q(server->name));
+    if (!sb_timer_armed(&ups->recovery))
+        sb_timer_set(ups->env, &ups->recovery, sb_env_now(ups->env));
+}
+
+static void recovery_fire(sb_timer *timer)
+{
+    sb_upstreams *ups = sb_container_of(timer, sb_upstreams, recovery);
+    if (ups->on_recovery)
+        ups->on_recovery(ups->recovery_context);
+}
+
+static void emit(sb_upstreams *ups, sb_event_type type, const sb_upstream *server, sb_status status)
+{
+    sb_events_emit(ups->events, (sb_event){.type = (uint16_t)type,
+                                           .status = (uint8_t)status,
+                                           .server = server->addr,
+                                           .a = server->failures});
+}

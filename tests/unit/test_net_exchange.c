@@ -1,0 +1,586 @@
+/* One question to one server, against a scripted world: matching, near misses, EDNS, TCP, ends. */
+#include "net_fake.h"
+
+#include "dns/rdata.h"
+
+typedef struct world {
+    fake *f;
+    sb_settings settings;
+    sb_server_setting server;
+    sb_upstream *up;
+    sb_question question;
+    sb_exchange x;
+    unsigned done;
+} world;
+
+static world *current;
+
+static void done(sb_op *op)
+{
+    assert_ptr_equal(op, &current->x.op);
+    current->done++;
+}
+
+static world *begin(const char *server)
+{
+    world *w = test_calloc(1, sizeof *w);
+    sb_name name = fake_name("WWW.example");
+    w->f = fake_new();
+    w->server = (sb_server_setting){.addr = fake_addr(server)};
+    w->settings.upstreams = &w->server;
+    w->settings.upstream_count = 1;
+    assert_int_equal(sb_upstreams_configure(w->f->ups, &w->settings, NULL), SB_OK);
+    w->up = sb_upstreams_pool(w->f->ups, &name)->servers[0];
+    w->question = (sb_question){.name = name, .type = SB_TYPE_A, .class = SB_CLASS_IN};
+    current = w;
+    return w;
+}
+
+static void start(world *w)
+{
+    sb_exchange_fini(&w->x);
+    w->done = 0;
+    sb_exchange_start(&w->x, w->f->ups, w->up, &w->question, 42, NULL, w->f->now + SB_S, done);
+}
+
+static void finish(world *w)
+{
+    assert_int_equal(fake_open_sockets(w->f), 0);
+    sb_exchange_fini(&w->x);
+    sb_exchange_fini(&w->x);
+    fake_free(w->f);
+    test_free(w);
+}
+
+static void ended(world *w, sb_status status)
+{
+    assert_int_equal(w->done, 0); /* never under its caller */
+    fake_drain(w->f);
+    assert_int_equal(w->done, 1);
+    assert_int_equal(w->x.op.status, status);
+    assert_int_equal(fake_open_sockets(w->f), 0);
+    assert_true((status == SB_OK) == (w->x.answer != NULL));
+}
+
+static fake_socket *last_socket(world *w)
+{
+    return &w->f->sockets[w->f->count - 1];
+}
+
+/* What the server was asked, without the length of TCP. */
+static sb_msg asked(world *w)
+{
+    fake_socket *s = last_socket(w);
+    size_t skip = s->stream ? 2 : 0;
+    sb_msg msg;
+    if (skip)
+        assert_int_equal(sb_load_u16(s->sent), s->sent_size - 2);
+    assert_int_equal(sb_msg_parse(s->sent + skip, s->sent_size - skip, &msg), SB_OK);
+    return msg;
+}
+
+typedef struct script {
+    uint16_t rcode, flags, id_change;
+    sb_question question; /* name.size 0: that of the query */
+    bool no_question, address, edns;
+    int ede; /* 0 none */
+    size_t cut;
+} script;
+
+static size_t reply(world *w, const script *s, uint8_t *buffer, size_t capacity)
+{
+    static const uint8_t ip[] = {192, 0, 2, 80};
+    uint8_t option[6];
+    sb_builder b;
+    sb_msg query = asked(w);
+    sb_question question = s->question.name.size ? s->question : query.question;
+    sb_builder_init(&b, buffer, capacity, query.id ^ s->id_change,
+                    (uint16_t)(SB_FLAG_QR | SB_FLAG_RD | SB_FLAG_RA | s->flags | s->rcode));
+    if (!s->no_question)
+        sb_builder_question(&b, &question);
+    if (s->address)
+        sb_builder_record(&b, SB_SECTION_ANSWER, &question.name, SB_TYPE_A, SB_CLASS_IN, 60,
+                          (sb_span){ip, 4});
+    sb_store_u16(option, SB_OPT_EDE);
+    sb_store_u16(option + 2, 2);
+    sb_store_u16(option + 4, (uint16_t)s->ede);
+    if (s->edns || s->ede)
+        sb_builder_edns(&b, 1232, 0, false, (sb_span){option, s->ede ? 6 : 0});
+    size_t size = sb_builder_finish(&b);
+    assert_true(size > 0);
+    return size - s->cut;
+}
+
+static void udp_bytes(world *w, const void *bytes, size_t size, sb_addr from)
+{
+    unsigned i = w->f->count - 1;
+    fake_socket *s = &w->f->sockets[i];
+    sb_datagram datagram = {.bytes = bytes, .size = size, .from = from};
+    assert_true(s->open && !s->stream);
+    s->udp->received(s->owner, (sb_socket){i, i + 1}, &datagram);
+}
+
+static void udp_reply(world *w, script s)
+{
+    uint8_t buffer[1024];
+    size_t size = reply(w, &s, buffer, sizeof buffer);
+    udp_bytes(w, buffer, size, w->server.addr);
+}
+
+static void tcp_connect(world *w)
+{
+    unsigned i = w->f->count - 1;
+    fake_socket *s = &w->f->sockets[i];
+    assert_true(s->open && s->stream);
+    s->tcp->connected(s->owner, (sb_socket){i, i + 1});
+}
+
+static void tcp_bytes(world *w, const void *bytes, size_t size)
+{
+    unsigned i = w->f->count - 1;
+    fake_socket *s = &w->f->sockets[i];
+    assert_true(s->open && s->stream);
+    s->tcp->received(s->owner, (sb_socket){i, i + 1}, bytes, size);
+}
+
+static void tcp_close(world *w, sb_status why)
+{
+    unsigned i = w->f->count - 1;
+    fake_socket *s = &w->f->sockets[i];
+    s->open = false;
+    s->tcp->closed(s->owner, (sb_socket){i, i + 1}, why);
+}
+
+static size_t framed(world *w, script s, uint8_t *buffer, size_t capacity)
+{
+    size_t size = reply(w, &s, buffer + 2, capacity - 2);
+    sb_store_u16(buffer, (uint16_t)size);
+    return size + 2;
+}
+
+static const script good = {.address = true, .edns = true};
+
+static void answers_over_udp(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    char text[SB_NAME_TEXT_MAX];
+    w->question.dnssec_ok = true;
+    w->question.checking_disabled = true;
+    start(w);
+    sb_msg query = asked(w);
+    assert_string_equal(sb_name_text(&query.question.name, text), "www.example");
+    assert_int_equal(query.flags, SB_FLAG_RD | SB_FLAG_CD);
+    assert_true(query.edns.present && query.edns.dnssec_ok);
+    assert_int_equal(query.edns.udp_size, 1232);
+    w->f->now += 7 * SB_MS;
+    udp_reply(w, (script){.address = true, .flags = SB_FLAG_AD});
+    ended(w, SB_OK);
+    assert_int_equal(w->x.rtt, 7 * SB_MS);
+    assert_int_equal(w->up->srtt, 7 * SB_MS);
+    assert_int_equal(w->x.answer->kind, SB_KIND_POSITIVE);
+    assert_int_equal(w->x.answer->protocol, SB_PROTOCOL_UDP);
+    assert_true(sb_addr_equal(&w->x.answer->upstream, &w->server.addr));
+    assert_false(w->x.answer->flags & SB_ANSWER_AD); /* not trusted with it */
+    assert_int_equal(w->f->seen[SB_EVENT_QUERY], 1);
+    assert_int_equal(w->f->last[SB_EVENT_RESPONSE].b, 7000);
+    assert_int_equal(w->f->last[SB_EVENT_RESPONSE].flight, 42);
+    finish(w);
+}
+
+static void trusted_ad(void **state)
+{
+    (void)state;
+    world *w = begin("127.0.0.1:5333");
+    start(w);
+    assert_int_equal(asked(w).flags, SB_FLAG_RD | SB_FLAG_AD);
+    udp_reply(w, (script){.address = true, .flags = SB_FLAG_AD});
+    ended(w, SB_OK);
+    assert_true(w->x.answer->flags & SB_ANSWER_AD);
+    start(w);
+    udp_reply(w, good);
+    ended(w, SB_OK);
+    assert_false(w->x.answer->flags & SB_ANSWER_AD);
+    finish(w);
+}
+
+static void each_query_is_fresh(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    uint16_t ids[5];
+    for (unsigned i = 0; i < 5; i++) {
+        start(w);
+        assert_int_equal(w->f->count, i + 1);
+        ids[i] = asked(w).id;
+        for (unsigned k = 0; k < i; k++)
+            assert_int_not_equal(ids[k], ids[i]);
+        sb_op_cancel(&w->x.op);
+    }
+    assert_int_equal(w->up->failures, 0);
+    finish(w);
+}
+
+static void negatives_are_health(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    w->up->failures = 2;
+    start(w);
+    udp_reply(w, (script){.rcode = SB_RCODE_NXDOMAIN});
+    ended(w, SB_OK);
+    assert_int_equal(w->x.answer->kind, SB_KIND_NXDOMAIN);
+    assert_int_equal(w->up->failures, 0);
+    start(w);
+    udp_reply(w, (script){0});
+    ended(w, SB_OK);
+    assert_int_equal(w->x.answer->kind, SB_KIND_NODATA);
+    finish(w);
+}
+
+static void failures_by_rcode(void **state)
+{
+    (void)state;
+    static const struct {
+        uint16_t rcode;
+        sb_status status;
+    } rows[] = {{SB_RCODE_SERVFAIL, SB_SERVFAIL}, {SB_RCODE_REFUSED, SB_REFUSED}, {9, SB_MALFORMED}};
+    world *w = begin("192.0.2.1");
+    for (unsigned i = 0; i < SB_ARRAY_SIZE(rows); i++) {
+        start(w);
+        udp_reply(w, (script){.rcode = rows[i].rcode});
+        ended(w, rows[i].status);
+        assert_int_equal(w->x.rcode, rows[i].rcode);
+        assert_int_equal(w->up->failures, i + 1);
+    }
+    assert_int_equal(w->up->breaker, SB_BREAKER_OPEN);
+    start(w); /* the probe */
+    assert_int_equal(w->up->breaker, SB_BREAKER_HALF_OPEN);
+    udp_reply(w, (script){.rcode = SB_RCODE_SERVFAIL, .no_question = true});
+    ended(w, SB_SERVFAIL);
+    assert_int_equal(w->up->backoff, 2 * SB_S);
+    finish(w);
+}
+
+static void verdicts_are_not_failures(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    w->up->failures = 2;
+    start(w);
+    udp_reply(w, (script){.rcode = SB_RCODE_SERVFAIL, .ede = 6});
+    ended(w, SB_SERVFAIL);
+    assert_int_equal(w->x.ede, 6);
+    assert_int_equal(w->up->failures, 0);
+    start(w);
+    udp_reply(w, (script){.rcode = SB_RCODE_SERVFAIL, .ede = 22});
+    ended(w, SB_SERVFAIL);
+    assert_int_equal(w->up->failures, 1);
+    finish(w);
+}
+
+static void lame_server(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    uint8_t buffer[512];
+    start(w);
+    size_t size = reply(w, &(script){0}, buffer, sizeof buffer);
+    buffer[3] &= 0x7f; /* no RA */
+    udp_bytes(w, buffer, size, w->server.addr);
+    ended(w, SB_REFUSED);
+    finish(w);
+}
+
+static void near_misses_are_ignored(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    sb_question other = w->question;
+    uint8_t short_bytes[11] = {0};
+    start(w);
+    udp_reply(w, (script){.address = true, .id_change = 1});
+    other.type = SB_TYPE_AAAA;
+    udp_reply(w, (script){.question = other});
+    other = w->question;
+    other.class = SB_CLASS_CH;
+    udp_reply(w, (script){.question = other});
+    other = w->question;
+    other.name = fake_name("www.example.net");
+    udp_reply(w, (script){.question = other});
+    udp_reply(w, (script){.no_question = true}); /* NOERROR about nothing */
+    udp_bytes(w, last_socket(w)->sent, last_socket(w)->sent_size, w->server.addr); /* reflected */
+    udp_bytes(w, short_bytes, sizeof short_bytes, w->server.addr);
+    assert_int_equal(w->x.near_misses, 7);
+    uint8_t buffer[512];
+    size_t size = reply(w, &good, buffer, sizeof buffer);
+    for (int i = 0; i < 20; i++) { /* right bytes, wrong sender: not even a near miss */
+        udp_bytes(w, buffer, size, fake_addr("192.0.2.2"));
+        udp_bytes(w, buffer, size, fake_addr("192.0.2.1:54"));
+    }
+    assert_int_equal(w->done, 0);
+    assert_int_equal(sb_stats_get(&w->f->stats, SB_COUNT_UP_REJECTED), 47);
+    assert_int_equal(w->f->seen[SB_EVENT_REJECT], 47);
+    udp_reply(w, good);
+    ended(w, SB_OK);
+    finish(w);
+}
+
+static void a_flood_moves_to_tcp(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    uint8_t buffer[600];
+    start(w);
+    for (unsigned i = 0; i < SB_NEAR_MISSES_MAX; i++)
+        udp_reply(w, (script){.address = true, .id_change = (uint16_t)(i + 1)});
+    assert_true(last_socket(w)->stream);
+    assert_int_equal(fake_open_sockets(w->f), 1);
+    tcp_connect(w);
+    assert_int_equal(w->f->last[SB_EVENT_QUERY].a, SB_PROTOCOL_TCP);
+    size_t size = framed(w, good, buffer, sizeof buffer);
+    tcp_bytes(w, buffer, size);
+    ended(w, SB_OK);
+    assert_int_equal(w->x.answer->protocol, SB_PROTOCOL_TCP);
+    finish(w);
+}
+
+static void a_server_of_nonsense(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    static const uint8_t zeros[2 * SB_NEAR_MISSES_MAX];
+    start(w);
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    tcp_connect(w);
+    tcp_bytes(w, zeros, sizeof zeros); /* lengths of nothing */
+    ended(w, SB_MALFORMED);
+    finish(w);
+}
+
+static void garbage_that_matches(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    start(w);
+    udp_reply(w, (script){.address = true, .cut = 3});
+    ended(w, SB_MALFORMED);
+    assert_int_equal(w->x.rcode, 0xffff);
+    assert_int_equal(w->up->failures, 1);
+    start(w);
+    udp_reply(w, (script){.address = true, .cut = 3, .flags = SB_FLAG_TC});
+    assert_true(last_socket(w)->stream); /* cut in the middle: truncated all the same */
+    sb_op_cancel(&w->x.op);
+    finish(w);
+}
+
+static void edns_fall_back(void **state)
+{
+    (void)state;
+    static const uint16_t rcodes[] = {SB_RCODE_FORMERR, SB_RCODE_NOTIMP};
+    for (unsigned i = 0; i < 2; i++) {
+        world *w = begin("192.0.2.1");
+        start(w);
+        udp_reply(w, (script){.rcode = rcodes[i], .no_question = i == 0});
+        assert_int_equal(w->f->count, 2); /* another socket */
+        assert_int_equal(fake_open_sockets(w->f), 1);
+        assert_false(asked(w).edns.present);
+        udp_reply(w, (script){.address = true});
+        ended(w, SB_OK);
+        assert_true(w->up->no_edns);
+        start(w);
+        assert_false(asked(w).edns.present);
+        sb_op_cancel(&w->x.op);
+        w->f->now += 3601 * SB_S;
+        start(w);
+        assert_true(asked(w).edns.present);
+        udp_reply(w, (script){.rcode = rcodes[i]});
+        udp_reply(w, (script){.rcode = rcodes[i]}); /* once only; and it is not EDNS's fault */
+        ended(w, SB_MALFORMED);
+        assert_false(w->up->no_edns);
+        finish(w);
+    }
+}
+
+static void truncation_and_split_frames(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    uint8_t buffer[700];
+    start(w);
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    assert_int_equal(sb_stats_get(&w->f->stats, SB_COUNT_UP_TRUNCATED), 1);
+    tcp_connect(w);
+    size_t wrong = framed(w, (script){.address = true, .id_change = 9}, buffer, 300);
+    size_t size = wrong + framed(w, good, buffer + wrong, sizeof buffer - wrong);
+    for (size_t i = 0; i < size; i++) {
+        assert_int_equal(w->x.op.state, SB_OP_RUNNING);
+        tcp_bytes(w, buffer + i, 1);
+    }
+    ended(w, SB_OK);
+    finish(w);
+}
+
+static void large_response(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    uint8_t *buffer = test_calloc(1, 65537 + 100);
+    sb_name owner = fake_name("www.example");
+    sb_builder b;
+    start(w);
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    tcp_connect(w);
+    sb_msg query = asked(w);
+    sb_builder_init(&b, buffer + 2, 65535, query.id, SB_FLAG_QR | SB_FLAG_RA);
+    sb_builder_question(&b, &query.question);
+    for (unsigned i = 0; i < 400; i++) {
+        uint8_t ip[] = {10, 0, (uint8_t)(i >> 8), (uint8_t)i};
+        sb_builder_record(&b, SB_SECTION_ANSWER, &owner, SB_TYPE_A, SB_CLASS_IN, 60,
+                          (sb_span){ip, 4});
+    }
+    size_t size = sb_builder_finish(&b);
+    sb_store_u16(buffer, (uint16_t)size);
+    tcp_bytes(w, buffer, size + 2 + 100); /* and something behind it */
+    ended(w, SB_OK);
+    assert_int_equal(w->x.answer->ancount, 400);
+    test_free(buffer);
+    finish(w);
+}
+
+static void streams_that_end(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    start(w);
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    tcp_close(w, SB_CONNREFUSED);
+    ended(w, SB_CONNREFUSED);
+    start(w);
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    tcp_connect(w);
+    tcp_bytes(w, "\x00", 1); /* half a length */
+    tcp_close(w, SB_CLOSED);
+    ended(w, SB_CLOSED);
+    assert_int_equal(w->up->failures, 2);
+    finish(w);
+}
+
+static void network_errors(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    start(w);
+    last_socket(w)->udp->failed(&w->x, (sb_socket){0, 1}, SB_CONNREFUSED);
+    ended(w, SB_CONNREFUSED);
+    w->f->open_status = SB_UNREACHABLE;
+    start(w);
+    ended(w, SB_UNREACHABLE);
+    assert_int_equal(w->up->failures, 2);
+    w->f->open_status = SB_LIMIT; /* no descriptors: not the server's fault */
+    start(w);
+    ended(w, SB_LIMIT);
+    assert_int_equal(w->up->failures, 2);
+    w->f->open_status = SB_OK;
+    w->f->send_status = SB_UNREACHABLE;
+    start(w);
+    ended(w, SB_UNREACHABLE);
+    assert_int_equal(sb_stats_get(&w->f->stats, SB_COUNT_UP_UNREACHABLE), 3);
+    finish(w);
+}
+
+static void silence(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    start(w);
+    fake_advance(w->f, 999 * SB_MS);
+    assert_int_equal(w->done, 0);
+    w->f->now += SB_MS;
+    ended(w, SB_TIMEOUT);
+    assert_int_equal(w->up->timeouts, 1);
+    assert_int_equal(sb_stats_get(&w->f->stats, SB_COUNT_UP_TIMEOUTS), 1);
+    finish(w);
+}
+
+static void tls_is_a_failure_yet(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    w->server.tls_name = "dns.example";
+    assert_int_equal(sb_upstreams_configure(w->f->ups, &w->settings, NULL), SB_OK);
+    w->up = sb_upstreams_pool(w->f->ups, &w->question.name)->servers[0];
+    assert_true(w->up->tls && w->up->trust_ad);
+    start(w);
+    ended(w, SB_UNSUPPORTED);
+    assert_int_equal(w->up->failures, 1);
+    finish(w);
+}
+
+/* At every state: no socket stays, done is not called, health does not change. */
+static void cancelled_anywhere(void **state)
+{
+    (void)state;
+    for (unsigned at = 0; at < 7; at++) {
+        world *w = begin("192.0.2.1");
+        uint8_t buffer[512];
+        for (unsigned i = 0; i < 3; i++)
+            sb_upstream_failed(w->f->ups, w->up, SB_TIMEOUT);
+        w->f->now = w->up->open_until;
+        start(w);
+        assert_int_equal(w->up->breaker, SB_BREAKER_HALF_OPEN);
+        if (at == 1)
+            udp_reply(w, (script){.address = true, .id_change = 1});
+        if (at == 2)
+            udp_reply(w, (script){.rcode = SB_RCODE_FORMERR});
+        if (at >= 3)
+            udp_reply(w, (script){.flags = SB_FLAG_TC});
+        if (at >= 4)
+            tcp_connect(w);
+        if (at == 5)
+            tcp_bytes(w, "\x00\x30\x01", 3);
+        if (at == 6) { /* over, but done not yet called */
+            size_t size = framed(w, good, buffer, sizeof buffer);
+            tcp_bytes(w, buffer, size);
+        }
+        sb_op_cancel(&w->x.op);
+        assert_int_equal(fake_open_sockets(w->f), 0);
+        fake_drain(w->f);
+        assert_int_equal(w->done, 0);
+        if (at < 6) {
+            assert_int_equal(w->up->breaker, SB_BREAKER_OPEN);
+            assert_true(w->up->open_until <= w->f->now);
+            assert_int_equal(w->up->failures, 3);
+            assert_int_equal(w->up->backoff, 1 * SB_S);
+        }
+        fake_advance(w->f, 5 * SB_S);
+        assert_int_equal(w->done, 0);
+        finish(w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_over_udp),
+        cmocka_unit_test(trusted_ad),
+        cmocka_unit_test(each_query_is_fresh),
+        cmocka_unit_test(negatives_are_health),
+        cmocka_unit_test(failures_by_rcode),
+        cmocka_unit_test(verdicts_are_not_failures),
+        cmocka_unit_test(lame_server),
+        cmocka_unit_test(near_misses_are_ignored),
+        cmocka_unit_test(a_flood_moves_to_tcp),
+        cmocka_unit_test(a_server_of_nonsense),
+        cmocka_unit_test(garbage_that_matches),
+        cmocka_unit_test(edns_fall_back),
+        cmocka_unit_test(truncation_and_split_frames),
+        cmocka_unit_test(large_response),
+        cmocka_unit_test(streams_that_end),
+        cmocka_unit_test(network_errors),
+        cmocka_unit_test(silence),
+        cmocka_unit_test(tls_is_a_failure_yet),
+        cmocka_unit_test(cancelled_anywhere),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
