@@ -1,0 +1,55 @@
+# A thin face over Meson and tools/. `make help` lists what there is.
+SHELL = /bin/sh
+BUILD ?= build
+SEEDS ?= 10000
+SECONDS_EACH ?= 20
+ARGS ?=
+
+.PHONY: build run test demo bench fuzz sim install clean help
+
+build:
+	@tools/install-deps build
+	@test -e $(BUILD)/build.ninja || meson setup $(BUILD) .
+	@ninja -C $(BUILD)
+	@echo 'built: $(BUILD)/stubbornd $(BUILD)/stubborn (libstubborn.so, the NSS module and the preload library come with the issue that brings the edge to other programs)'
+
+run: build
+	@echo 'Ask it:      dig @127.0.0.1 -p 5300 debian.org'
+	@echo 'Or so:       $(BUILD)/stubborn resolve https://debian.org/'
+	@echo 'How is it?   curl http://127.0.0.1:8053/health        (Ctrl-C ends it)'
+	@exec $(BUILD)/stubbornd $(ARGS)
+
+test:
+	@tools/install-deps test
+	@tools/run-tests --build $(BUILD) $(ARGS)
+
+demo: build
+	@tools/demo $(ARGS)
+
+bench: build
+	@tools/install-deps bench
+	@bench/run $(ARGS)
+
+fuzz:
+	@tools/install-deps test
+	@tools/fuzz $(SECONDS_EACH) $(ARGS)
+
+sim: build
+	@$(BUILD)/tests/sim/stubborn-sim --seeds $(SEEDS) $(ARGS)
+
+install: build
+	@meson install -C $(BUILD) $(if $(DESTDIR),--destdir $(DESTDIR))
+
+clean:
+	@rm -rf $(BUILD)
+
+help:
+	@echo 'make build                  programs into $(BUILD)/'
+	@echo 'make run [ARGS=…]           the daemon in the foreground: DNS 127.0.0.1:5300, HTTP 127.0.0.1:8053'
+	@echo 'make test [ARGS=--list]     every test; ARGS="--only unit,sim" for some'
+	@echo 'make demo                   an outage in half a minute, no network needed'
+	@echo 'make bench                  answers per second and CPU per answer, beside others'
+	@echo 'make fuzz [SECONDS_EACH=20] every parser for a while'
+	@echo 'make sim [SEEDS=10000]      random outages in virtual time'
+	@echo 'make install [DESTDIR=…]    into the prefix of Meson (/usr/local)'
+	@echo 'make clean                  removes $(BUILD)/'
