@@ -1,8 +1,9 @@
-/* One question put to one server: UDP with EDNS, without it when refused, TCP when truncated or crowded.
+/* One question put to one server: UDP with EDNS, without it when refused, TCP when truncated or
+ * crowded.
  *
- * Owns its socket and the bytes of the response under way; never retries on another server and never
- * decides what an answer is worth. RFC 1035, 5452 (matching), 6891 (EDNS fall-back), 7766 (framing).
- * Loop thread. */
+ * Owns its socket and the bytes of the response under way; never retries on another server and
+ * never decides what an answer is worth. RFC 1035, 5452 (matching), 6891 (EDNS fall-back), 7766
+ * (framing). Loop thread. */
 #include "net/exchange.h"
 
 #include <string.h>
@@ -243,8 +244,9 @@ static void message(sb_exchange *x, const uint8_t *bytes, size_t size)
         response(x, bytes, size);
 }
 
-/* 0 when it is the response to the query under way, well-formed or not. A server that cannot read a query may leave the
- * question out of its error: the ID must do (RFC 1035 §4.1.1; FORMERR to EDNS of old servers). */
+/* 0 when it is the response to the query under way, well-formed or not. A server that cannot read a
+ * query may leave the question out of its error: the ID must do (RFC 1035 §4.1.1; FORMERR to EDNS
+ * of old servers). */
 static sb_reject match(const sb_exchange *x, const uint8_t *bytes, size_t size)
 {
     sb_reader r = sb_reader_of(bytes, size);
@@ -269,7 +271,8 @@ static sb_reject match(const sb_exchange *x, const uint8_t *bytes, size_t size)
                                                                               : 0;
 }
 
-/* Guesses from outside cannot end the exchange, only move it to where guessing is hopeless (RFC 5452 §9.3). */
+/* Guesses from outside cannot end the exchange, only move it to where guessing is hopeless (RFC
+ * 5452 §9.3). */
 static void reject(sb_exchange *x, sb_reject reason)
 {
     sb_count(sb_upstreams_stats(x->ups), SB_COUNT_UP_REJECTED);
@@ -325,7 +328,8 @@ static bool wants_no_edns(const sb_exchange *x, const sb_msg *msg)
 static sb_status take(sb_exchange *x, const sb_msg *msg)
 {
     sb_answer *answer;
-    /* Remembered only once it helped: a server that refuses this question either way knows EDNS well enough. */
+    /* Remembered only once it helped: a server that refuses this question either way knows EDNS
+     * well enough. */
     if (x->edns_refused && msg->rcode != SB_RCODE_FORMERR && msg->rcode != SB_RCODE_NOTIMP) {
         x->server->no_edns = true;
         x->server->no_edns_until = sb_env_now(x->op.env) + NO_EDNS_FOR;
@@ -344,9 +348,10 @@ static sb_status take(sb_exchange *x, const sb_msg *msg)
     sb_status status = sb_answer_from_msg(&x->question, msg, &answer);
     if (status != SB_OK)
         return status == SB_NOMEM ? SB_NOMEM : SB_MALFORMED;
-    /* A server that neither recurses nor owns the name, with nothing to say: a referral, not a negative (lame). */
-    if (answer->kind == SB_KIND_NODATA && answer->flags & SB_ANSWER_NO_SOA && answer->ancount == 0 &&
-        !(msg->flags & (SB_FLAG_AA | SB_FLAG_RA))) {
+    /* A server that neither recurses nor owns the name, with nothing to say: a referral, not a
+     * negative (lame). */
+    if (answer->kind == SB_KIND_NODATA && answer->flags & SB_ANSWER_NO_SOA &&
+        answer->ancount == 0 && !(msg->flags & (SB_FLAG_AA | SB_FLAG_RA))) {
         sb_answer_unref(answer);
         return SB_REFUSED;
     }

@@ -1,8 +1,8 @@
 /* One question put to one server: UDP, then TCP when truncated or crowded by near misses.
  *
- * Owns its socket; a fresh one with a port of the kernel's choosing for each exchange, an ID from entropy. Checks source,
- * ID, question (class and type too), QR and opcode; builds the answer by sb_answer_from_msg. Reports health to the upstream.
- * RFC 1035, 5452, 6891, 7766. Loop thread. */
+ * Owns its socket; a fresh one with a port of the kernel's choosing for each exchange, an ID from
+ * entropy. Checks source, ID, question (class and type too), QR and opcode; builds the answer by
+ * sb_answer_from_msg. Reports health to the upstream. RFC 1035, 5452, 6891, 7766. Loop thread. */
 #ifndef SB_NET_EXCHANGE_H
 #define SB_NET_EXCHANGE_H
 
@@ -42,8 +42,9 @@ typedef struct sb_exchange {
     size_t stream_size, stream_capacity;
 } sb_exchange;
 
-/* status at done: OK · SERVFAIL · REFUSED · MALFORMED (garbage, FORMERR, NOTIMP, other rcodes) · TIMEOUT · UNREACHABLE ·
- * CONNREFUSED · CLOSED · NOMEM · IO. Upstream question is sent folded, RD set, CD/DO as asked, EDNS 1232. */
+/* status at done: OK · SERVFAIL · REFUSED · MALFORMED (garbage, FORMERR, NOTIMP, other rcodes) ·
+ * TIMEOUT · UNREACHABLE · CONNREFUSED · CLOSED · NOMEM · IO. Upstream question is sent folded, RD
+ * set, CD/DO as asked, EDNS 1232. */
 void sb_exchange_start(sb_exchange *x, sb_upstreams *ups, sb_upstream *server,
                        const sb_question *question, uint32_t flight, sb_op *parent, sb_ns deadline,
                        void (*done)(sb_op *));

@@ -49,7 +49,8 @@ static bool probe_is_due(const sb_upstream *server, sb_ns now);
 static void breaker_open(sb_upstreams *ups, sb_upstream *server, sb_status why);
 static void breaker_close(sb_upstreams *ups, sb_upstream *server);
 static void recovery_fire(sb_timer *timer);
-static void emit(sb_upstreams *ups, sb_event_type type, const sb_upstream *server, sb_status status);
+static void emit(sb_upstreams *ups, sb_event_type type, const sb_upstream *server,
+                 sb_status status);
 
 const char *sb_breaker_text(sb_breaker breaker)
 {
@@ -257,7 +258,8 @@ void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status
         server->timeouts++;
     else
         server->errors++;
-    /* Failures of questions sent before it opened say nothing new: only a probe doubles the back-off. */
+    /* Failures of questions sent before it opened say nothing new: only a probe doubles the
+     * back-off. */
     if (server->breaker == SB_BREAKER_HALF_OPEN ||
         (server->breaker == SB_BREAKER_CLOSED && server->failures >= FAILURES_TO_OPEN))
         breaker_open(ups, server, status);
@@ -382,7 +384,8 @@ static bool pool_fill(sb_upstreams *ups, sb_pool *pool, const sb_settings *setti
     return true;
 }
 
-/* The server of that address, known or new. A new one has no reference yet: the caller takes the first. */
+/* The server of that address, known or new. A new one has no reference yet: the caller takes the
+ * first. */
 static sb_upstream *server_get(sb_upstreams *ups, const sb_server_setting *setting)
 {
     bool tls = setting->tls_name != NULL;
@@ -420,7 +423,8 @@ static void server_settle(sb_upstream *server, const sb_server_setting *setting)
                         (verified || sb_addr_is_loopback(&setting->addr)));
 }
 
-/* A listener on the any-address owns every address of this machine: those whose source address is themselves. */
+/* A listener on the any-address owns every address of this machine: those whose source address is
+ * themselves. */
 static bool is_own(sb_upstreams *ups, const sb_settings *settings, const sb_addr *addr)
 {
     for (size_t i = 0; i < settings->listen.dns_count; i++) {

@@ -1,7 +1,7 @@
 /* Upstream servers: who they are, in which order to ask them, and how well each is doing.
  *
- * Owns server states, which survive reloads by address; never decides what an answer means, never touches the store.
- * Loop thread. */
+ * Owns server states, which survive reloads by address; never decides what an answer means, never
+ * touches the store. Loop thread. */
 #ifndef SB_NET_UPSTREAM_H
 #define SB_NET_UPSTREAM_H
 
@@ -11,6 +11,7 @@
 #include "dns/answer.h"
 
 typedef enum sb_breaker { SB_BREAKER_CLOSED, SB_BREAKER_OPEN, SB_BREAKER_HALF_OPEN } sb_breaker;
+/* "closed", "open", "half-open". Static storage. */
 const char *sb_breaker_text(sb_breaker breaker);
 
 /* One server; the same address in two routes is one server. */
@@ -21,7 +22,7 @@ typedef struct sb_upstream {
     char tls_name[256];
     bool tls;
     bool trust_ad;         /* resolved: auto = loopback or verified TLS */
-    bool no_edns;          /* answered FORMERR/NOTIMP to EDNS: asked without, re-tried after a while */
+    bool no_edns;          /* answered FORMERR/NOTIMP to EDNS: asked without until then */
     sb_ns no_edns_until;
     unsigned refs;         /* pools and exchanges */
     unsigned pools;        /* of these, pools of the present configuration: 0 = on its way out */
@@ -50,35 +51,38 @@ typedef struct sb_upstreams sb_upstreams;
 SB_MUST_USE sb_status sb_upstreams_new(sb_env *env, sb_stats *stats, sb_events *events,
                                        sb_upstreams **ret);
 void sb_upstreams_free(sb_upstreams *ups);
-/* Pools from settings; resolv servers serve the default route when settings names none. States of servers that stay
- * are kept. Own listening addresses are left out. */
+/* Pools from settings; resolv servers serve the default route when settings names none. States of
+ * servers that stay are kept. Own listening addresses are left out. */
 SB_MUST_USE sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_settings *settings,
                                              const sb_resolv_conf *resolv);
-/* Longest suffix wins; the default pool when none. Never NULL. Pools stay until the next configure: hold servers, not pools. */
+/* Longest suffix wins; the default pool when none. Never NULL. Pools stay until the next configure:
+ * hold servers, not pools. */
 const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name);
 sb_upstream *sb_upstream_ref(sb_upstream *server);
 void sb_upstream_unref(sb_upstream *server);
 
-/* The server to ask for the n-th attempt (0…) of a question: configured order by tier, closed breakers first; servers in
- * `used` (a bit per pool index) come after those not used yet. When all are open: the one whose probe is due soonest, flagged *ret_probe.
- * -1: the pool is empty. */
+/* The server to ask for the n-th attempt (0…) of a question: configured order by tier, closed
+ * breakers first; servers in `used` (a bit per pool index) come after those not used yet. When all
+ * are open: the one whose probe is due soonest, flagged *ret_probe. -1: the pool is empty. */
 int sb_pool_choose(sb_upstreams *ups, const sb_pool *pool, uint64_t used, bool *ret_probe);
 /* True when there is no server whose breaker lets questions through: fall-backs go at once. */
 bool sb_pool_dead(const sb_upstreams *ups, const sb_pool *pool);
-/* For a dead pool: true at most once a second (and takes that second). Questions that get false must not go to the wire. */
+/* For a dead pool: true at most once a second (and takes that second). Questions that get false
+ * must not go to the wire. */
 bool sb_pool_may_probe(sb_upstreams *ups, const sb_pool *pool);
 /* Smoothed round trip of the best server, 0 unknown: patience is made of it. */
 sb_ns sb_pool_rtt(const sb_pool *pool);
 /* How long one attempt may take: 3 × srtt + 4 × var within [200 ms, 2 s]; 1 s when unknown. */
 sb_ns sb_upstream_attempt_timeout(const sb_upstream *server);
 
-/* Verdicts of an exchange. failure: SERVFAIL, REFUSED, garbage, timeout, network errors. Breaker: 3 failures in a row open it,
- * back-off doubles 1 s … 60 s with ±25 % jitter, one success closes it. on_recovery is called (from the loop, never nested) when any
- * breaker closes, so that failure caching and rechecks end at once. */
+/* Verdicts of an exchange. failure: SERVFAIL, REFUSED, garbage, timeout, network errors. Breaker: 3
+ * failures in a row open it, back-off doubles 1 s … 60 s with ±25 % jitter, one success closes it.
+ * on_recovery is called (from the loop, never nested) when any breaker closes, so that failure
+ * caching and rechecks end at once. */
 void sb_upstream_succeeded(sb_upstreams *ups, sb_upstream *server, sb_ns rtt);
 void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status);
-/* For exchanges: a question goes to a server whose breaker is not closed / it was cancelled before it said anything, so the
- * next may be asked at once. */
+/* For exchanges: a question goes to a server whose breaker is not closed / it was cancelled before
+ * it said anything, so the next may be asked at once. */
 void sb_upstream_probe_begin(sb_upstreams *ups, sb_upstream *server);
 void sb_upstream_probe_cancelled(sb_upstreams *ups, sb_upstream *server);
 void sb_upstreams_on_recovery(sb_upstreams *ups, void (*call)(void *context), void *context);

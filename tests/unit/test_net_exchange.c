@@ -244,7 +244,8 @@ static void failures_by_rcode(void **state)
     static const struct {
         uint16_t rcode;
         sb_status status;
-    } rows[] = {{SB_RCODE_SERVFAIL, SB_SERVFAIL}, {SB_RCODE_REFUSED, SB_REFUSED}, {9, SB_MALFORMED}};
+    } rows[] = {
+        {SB_RCODE_SERVFAIL, SB_SERVFAIL}, {SB_RCODE_REFUSED, SB_REFUSED}, {9, SB_MALFORMED}};
     world *w = begin("192.0.2.1");
     for (unsigned i = 0; i < SB_ARRAY_SIZE(rows); i++) {
         start(w);

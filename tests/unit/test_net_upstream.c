@@ -50,7 +50,9 @@ static void routes(void **state)
     sb_settings settings = {0};
     sb_server_setting servers[3], inner = {.addr = fake_addr("192.0.2.2")};
     sb_route_setting rules[] = {
-        {.suffix = fake_name("deep.consul"), .strategies = 1u << SB_STRATEGY_MDNS_NATIVE, .view = 9},
+        {.suffix = fake_name("deep.consul"),
+         .strategies = 1u << SB_STRATEGY_MDNS_NATIVE,
+         .view = 9},
         {.suffix = fake_name("consul"), .servers = &inner, .server_count = 1, .view = 7},
         {.suffix = fake_name("plain"), .view = 8},
     };
