@@ -74,7 +74,7 @@ sb_status sb_settings_env(sb_settings *settings, sb_getenv *get, void *context, 
 static sb_status take_cache_ttl(reading *r)
 {
     sb_ns ttl;
-    if (!sb_parse_duration(r->value, true, &ttl) || ttl % SB_S != 0 || ttl / SB_S > SB_TTL_MAX_S)
+    if (!sb_parse_duration(r->value, true, &ttl) || ttl % SB_S != 0 || ttl / SB_S > SB_TTL_SETTING_MAX_S)
         return refuse(r, "a number of whole seconds up to 31536000 is expected");
     r->settings->cache.ttl_max_s = (uint32_t)(ttl / SB_S);
     return SB_OK;

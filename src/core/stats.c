@@ -7,7 +7,8 @@
 #include <string.h>
 
 static uint32_t second_of(sb_ns now);
-static void add_32(_Atomic uint32_t *value);
+static void add_to_window(sb_window *window, sb_ns now, uint32_t attempts, uint32_t errors);
+static void add_32(_Atomic uint32_t *value, uint32_t more);
 static void add_64(_Atomic uint64_t *value, uint64_t more);
 
 void sb_stats_init(sb_stats *stats)
@@ -35,21 +36,15 @@ void sb_stats_question(sb_stats *stats, sb_ns now, sb_ns wall_now, sb_ns took, b
     sb_count(stats, hit ? SB_COUNT_HITS : SB_COUNT_MISSES);
     if (error)
         sb_count(stats, SB_COUNT_ERRORS);
-    uint32_t second = second_of(now);
-    size_t at = second % SB_ARRAY_SIZE(stats->window.cells);
-    _Atomic uint32_t *attempts = &stats->window.cells[at].attempts;
-    _Atomic uint32_t *errors = &stats->window.cells[at].errors;
-    if (atomic_load_explicit(&stats->window.cells[at].second, memory_order_relaxed) != second) {
-        /* Emptied before it changes its second: a reader in between misses a moment. */
-        atomic_store_explicit(attempts, 0, memory_order_relaxed);
-        atomic_store_explicit(errors, 0, memory_order_relaxed);
-        atomic_store_explicit(&stats->window.cells[at].second, second, memory_order_release);
-    }
-    add_32(attempts);
-    if (error)
-        add_32(errors);
+    add_to_window(&stats->window, now, 1, error ? 1 : 0);
     sb_histogram_add(&stats->resolution, took);
     atomic_store_explicit(&stats->last_resolution_wall_ns, wall_now, memory_order_relaxed);
+}
+
+void sb_stats_errors_late(sb_stats *stats, sb_ns now, unsigned n)
+{
+    add_64(&stats->counters[SB_COUNT_ERRORS], n);
+    add_to_window(&stats->window, now, 0, n);
 }
 
 void sb_window_sum(const sb_window *window, sb_ns now, unsigned window_s, uint64_t *ret_attempts,
@@ -94,11 +89,26 @@ static uint32_t second_of(sb_ns now)
     return now > 0 ? (uint32_t)(now / SB_S) : 0;
 }
 
+static void add_to_window(sb_window *window, sb_ns now, uint32_t attempts, uint32_t errors)
+{
+    uint32_t second = second_of(now);
+    size_t at = second % SB_ARRAY_SIZE(window->cells);
+    _Atomic uint32_t *cell_second = &window->cells[at].second;
+    if (atomic_load_explicit(cell_second, memory_order_relaxed) != second) {
+        /* Emptied before it changes its second: a reader in between misses a moment. */
+        atomic_store_explicit(&window->cells[at].attempts, 0, memory_order_relaxed);
+        atomic_store_explicit(&window->cells[at].errors, 0, memory_order_relaxed);
+        atomic_store_explicit(cell_second, second, memory_order_release);
+    }
+    add_32(&window->cells[at].attempts, attempts);
+    add_32(&window->cells[at].errors, errors);
+}
+
 /* Not read-modify-write: there is one writer, and a locked instruction costs more than the hit. */
-static void add_32(_Atomic uint32_t *value)
+static void add_32(_Atomic uint32_t *value, uint32_t more)
 {
     uint32_t old = atomic_load_explicit(value, memory_order_relaxed);
-    atomic_store_explicit(value, old + 1, memory_order_relaxed);
+    atomic_store_explicit(value, old + more, memory_order_relaxed);
 }
 
 static void add_64(_Atomic uint64_t *value, uint64_t more)

@@ -9,7 +9,8 @@
 #include "core/op.h"
 #include "net/upstream.h"
 
-#define SB_NEAR_MISSES_MAX 8 /* wrong packets on the right port before the exchange moves to TCP */
+#define SB_NEAR_MISSES_MAX 8 /* wrong packets on the right port before the exchange moves to TCP   \
+                              */
 
 /* Why a packet was not taken for the response: `a` of SB_EVENT_REJECT. */
 typedef enum sb_reject {
@@ -17,7 +18,7 @@ typedef enum sb_reject {
     SB_REJECT_SHORT,      /* no whole header */
     SB_REJECT_QR,         /* a query, or another opcode */
     SB_REJECT_ID,
-    SB_REJECT_QUESTION    /* another name, type or class, or none */
+    SB_REJECT_QUESTION /* another name, type or class, or none */
 } sb_reject;
 
 typedef struct sb_exchange {
@@ -28,7 +29,7 @@ typedef struct sb_exchange {
     int ede;
     sb_ns rtt;
     uint8_t protocol;
-    uint32_t flight;     /* for events */
+    uint32_t flight; /* for events */
     /* private */
     sb_upstreams *ups;
     sb_question question;
@@ -36,9 +37,9 @@ typedef struct sb_exchange {
     sb_ns sent_at;
     uint16_t id;
     uint8_t near_misses;
-    uint8_t sends;       /* queries sent so far */
+    uint8_t sends; /* queries sent so far */
     bool edns, edns_refused, over_tcp, reported, probing;
-    uint8_t *stream;     /* length-prefixed response being gathered */
+    uint8_t *stream; /* length-prefixed response being gathered */
     size_t stream_size, stream_capacity;
 } sb_exchange;
 

@@ -21,16 +21,16 @@ typedef struct sb_upstream {
     char name[128];
     char tls_name[256];
     bool tls;
-    bool trust_ad;         /* resolved: auto = loopback or verified TLS */
-    bool no_edns;          /* answered FORMERR/NOTIMP to EDNS: asked without until then */
+    bool trust_ad; /* resolved: auto = loopback or verified TLS */
+    bool no_edns;  /* answered FORMERR/NOTIMP to EDNS: asked without until then */
     sb_ns no_edns_until;
-    unsigned refs;         /* pools and exchanges */
-    unsigned pools;        /* of these, pools of the present configuration: 0 = on its way out */
+    unsigned refs;  /* pools and exchanges */
+    unsigned pools; /* of these, pools of the present configuration: 0 = on its way out */
     sb_breaker breaker;
-    sb_ns open_until;      /* breaker open: next probe */
-    sb_ns backoff;         /* present back-off: 1 s … 60 s */
-    unsigned failures;     /* in a row */
-    sb_ns srtt, rttvar;    /* 0 = unknown; RFC 6298 smoothing */
+    sb_ns open_until;   /* breaker open: next probe */
+    sb_ns backoff;      /* present back-off: 1 s … 60 s */
+    unsigned failures;  /* in a row */
+    sb_ns srtt, rttvar; /* 0 = unknown; RFC 6298 smoothing */
     sb_ns last_success, last_failure;
     sb_status last_status;
     uint64_t queries, responses, timeouts, errors;
@@ -39,7 +39,7 @@ typedef struct sb_upstream {
 
 /* Servers of one route in configured order. */
 typedef struct sb_pool {
-    sb_name suffix;        /* root: the default */
+    sb_name suffix; /* root: the default */
     uint32_t view;
     uint32_t strategies;
     sb_upstream **servers; /* each referenced */

@@ -1,0 +1,30 @@
+/* The control socket: one JSON object per line each way; verbs that change things, and views
+ * (CONTRACT, DNS and HTTP).
+ *
+ * Peers are judged by SO_PEERCRED: verbs need root, the daemon's uid, or membership of control:
+ * group. Loop thread. */
+#ifndef SB_FRONT_CONTROL_H
+#define SB_FRONT_CONTROL_H
+
+#include "resolve/engine.h"
+
+typedef struct sb_control sb_control;
+typedef struct sb_control_options {
+    sb_engine *engine;
+    const char *path;
+    uint32_t uid;  /* the daemon's */
+    int64_t group; /* resolved control group; -1 none */
+    /* Reload of the configuration, done by the command. */
+    sb_status (*reload)(void *context, sb_why *why);
+    void (*health)(void *context, sb_text *ret_json); /* health document */
+    void *context;
+} sb_control_options;
+SB_MUST_USE sb_status sb_control_new(const sb_control_options *options, sb_control **ret,
+                                     sb_why *why);
+void sb_control_free(sb_control *control);
+/* One request line to one reply line (for tests and the fuzzer): never fails, errors are JSON.
+ * allowed: may change things. */
+void sb_control_line(sb_control *control, const char *line, size_t size, bool allowed,
+                     sb_text *ret_line);
+
+#endif

@@ -1,0 +1,321 @@
+/* The engine's life: birth, reload, the one-second tick, pins and flushing. See engine.h. */
+#include "base/log.h"
+#include "base/mem.h"
+#include "dns/rdata.h"
+#include "resolve/flight.h"
+
+#define SWEEP_BUCKETS                                                                              \
+    256 /* per second: a 64 MiB file is swept within the hour, at microseconds a turn */
+#define HOSTS_EVERY_TICKS 2
+#define RESOLV_EVERY_TICKS 1
+#define RESOLV_CONF_MAX (64 * 1024)
+
+static void on_recovery(void *context)
+{
+    sb_engine *engine = context;
+    sb_troubles_void(&engine->troubles);
+    engine->next_probe = 0;
+    engine->last_failed.name.size = 0;
+}
+
+/* Reads resolv.conf when it changed, or when forced; the settings' own servers win. */
+static sb_status configure_upstreams(sb_engine *e, bool force)
+{
+    sb_file_stat now = {0};
+    if (e->resolv_path)
+        e->env->ops->file_stat(e->env, e->resolv_path, &now);
+    bool changed = now.exists != e->resolv_seen.exists || now.inode != e->resolv_seen.inode ||
+                   now.size != e->resolv_seen.size || now.modified_ns != e->resolv_seen.modified_ns;
+    if (!changed && !force)
+        return SB_OK;
+    e->resolv_seen = now;
+    sb_resolv_conf *resolv = sb_new(sb_resolv_conf);
+    if (!resolv)
+        return SB_NOMEM;
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    if (now.exists && e->env->ops->file_read(e->env, e->resolv_path, RESOLV_CONF_MAX, &bytes, &size,
+                                             NULL) == SB_OK)
+        sb_resolv_conf_parse(bytes, size, resolv);
+    sb_status status = sb_upstreams_configure(e->upstreams, e->settings, resolv);
+    if (!force && status == SB_OK && e->settings->upstream_count == 0) {
+        sb_log(UPSTREAM, INFO, "name servers read again", "path=%s servers=%zu", e->resolv_path,
+               resolv->server_count);
+        sb_upstreams_reset(e->upstreams);
+        on_recovery(e);
+    }
+    sb_free(bytes);
+    sb_free(resolv);
+    return status;
+}
+
+/* With every server dead a real question goes out once a second, also when nobody asks (DESIGN §5).
+ */
+static void probe_dead(sb_engine *e)
+{
+    if (e->last_failed.name.size == 0)
+        return;
+    const sb_pool *pool = sb_upstreams_pool(e->upstreams, &e->last_failed.name);
+    if (!sb_pool_dead(e->upstreams, pool) || sb_env_now(e->env) < e->next_probe)
+        return;
+    sb_asked asked;
+    sb_engine_asked(e, e->settings, &e->last_failed, &asked);
+    sb_flight_join(e, &asked, NULL);
+}
+
+static void set_counter(sb_engine *e, sb_counter counter, uint64_t value)
+{
+    atomic_store_explicit(&e->stats.counters[counter], value, memory_order_relaxed);
+}
+
+static void take_cache_stats(sb_engine *e)
+{
+    sb_l1_stats s;
+    sb_l1_get_stats(e->l1, &s);
+    set_counter(e, SB_COUNT_CACHE_WRITES, s.writes);
+    set_counter(e, SB_COUNT_CACHE_EVICTIONS, s.evictions);
+    set_counter(e, SB_COUNT_CACHE_EXPIRED, s.expired);
+    set_counter(e, SB_COUNT_CACHE_DROPPED, s.dropped);
+    set_counter(e, SB_COUNT_CACHE_TOO_BIG, s.too_big);
+}
+
+static void refresh_hosts(sb_engine *e)
+{
+    if (sb_hosts_refresh(e->hosts))
+        sb_l1_bump_policy(e->l1, e->settings->hash, NULL);
+}
+
+static void tick(sb_timer *timer)
+{
+    sb_engine *e = sb_container_of(timer, sb_engine, tick);
+    e->ticks++;
+    sb_l1_heartbeat(e->l1);
+    sb_l1_sweep(e->l1, SWEEP_BUCKETS);
+    take_cache_stats(e);
+    if (e->ticks % HOSTS_EVERY_TICKS == 0)
+        refresh_hosts(e);
+    /* Out of memory here: the servers of before go on serving. */
+    if (e->ticks % RESOLV_EVERY_TICKS == 0 && configure_upstreams(e, false) != SB_OK)
+        sb_log(UPSTREAM, WARN, "name servers not read", "path=%s", e->resolv_path);
+    probe_dead(e);
+    sb_services_tick(e);
+    sb_timer_set(e->env, &e->tick, sb_env_now(e->env) + SB_S);
+}
+
+sb_status sb_engine_new(const sb_engine_options *options, sb_engine **ret, sb_why *why)
+{
+    sb_status status = SB_NOMEM;
+    uint8_t secret[16];
+    sb_engine *e = sb_new(sb_engine);
+    if (!e)
+        return sb_why_set(why, SB_NOMEM, "out of memory for the engine");
+    e->env = options->env;
+    e->l1 = options->l1;
+    e->settings = sb_settings_ref(options->settings);
+    e->env->ops->entropy(e->env, secret, sizeof secret);
+    sb_stats_init(&e->stats);
+    sb_timer_init(&e->tick, tick);
+    if (!(e->scratch = sb_alloc(sizeof *e->scratch)) || sb_map_init(&e->flights, secret) != SB_OK ||
+        sb_troubles_init(&e->troubles, secret) != SB_OK ||
+        sb_events_init(&e->events, e->env, options->event_capacity) != SB_OK ||
+        sb_hosts_new(e->env, options->hosts_path, &e->hosts) != SB_OK ||
+        sb_upstreams_new(e->env, &e->stats, &e->events, &e->upstreams) != SB_OK ||
+        (options->resolv_conf_path && !(e->resolv_path = sb_strdup(options->resolv_conf_path))))
+        goto done;
+    sb_upstreams_on_recovery(e->upstreams, on_recovery, e);
+    if ((status = configure_upstreams(e, true)) || (status = sb_services_configure(e)))
+        goto done;
+    sb_timer_set(e->env, &e->tick, sb_env_now(e->env) + SB_S);
+    for (size_t i = 0; i < e->settings->cache.warm_count; i++)
+        sb_engine_warm(e, &e->settings->cache.warm[i]);
+    *ret = e;
+    return SB_OK;
+done:
+    sb_engine_free(e);
+    return sb_why_set(why, status, "the engine could not start: %s", sb_status_text(status));
+}
+
+void sb_engine_free(sb_engine *engine)
+{
+    if (!engine)
+        return;
+    sb_timer_stop(engine->env, &engine->tick);
+    sb_services_free(engine);
+    if (engine->flights.buckets)
+        sb_flights_cancel(engine);
+    sb_map_fini(&engine->flights);
+    if (engine->troubles.map.buckets)
+        sb_troubles_fini(&engine->troubles);
+    sb_upstreams_free(engine->upstreams);
+    sb_hosts_free(engine->hosts);
+    sb_events_fini(&engine->events);
+    sb_free(engine->resolv_path);
+    sb_free(engine->scratch);
+    sb_settings_unref(engine->settings);
+    sb_free(engine);
+}
+
+sb_status sb_engine_reload(sb_engine *engine, const sb_settings *settings, sb_why *why)
+{
+    const sb_settings *before = engine->settings;
+    engine->settings = sb_settings_ref(settings);
+    sb_status status = configure_upstreams(engine, true);
+    if (status == SB_OK)
+        status = sb_services_configure(engine);
+    if (status) {
+        engine->settings = before;
+        sb_settings_unref(settings);
+        /* What stood before fits in what was freed meanwhile, or goes on as it was. */
+        if (configure_upstreams(engine, true) || sb_services_configure(engine))
+            sb_log(CONFIG, ERROR, "old settings not restored in full", "status=\"%s\"",
+                   sb_status_text(status));
+        return sb_why_set(why, status, "the new settings could not be taken: %s",
+                          sb_status_text(status));
+    }
+    sb_settings_unref(before);
+    sb_l1_bump_policy(engine->l1, settings->hash, NULL);
+    sb_troubles_void(&engine->troubles);
+    sb_count(&engine->stats, SB_COUNT_CONFIG_RELOADS);
+    sb_events_emit(&engine->events, (sb_event){.type = SB_EVENT_RELOAD});
+    for (size_t i = 0; i < settings->cache.warm_count; i++)
+        sb_engine_warm(engine, &settings->cache.warm[i]);
+    return SB_OK;
+}
+
+/* --- pins --- */
+
+static sb_status put_pin(sb_engine *e, const sb_name *name, uint16_t type, const sb_addr *addresses,
+                         size_t n, sb_ns duration)
+{
+    sb_question question = {.name = *name, .type = type, .class = SB_CLASS_IN};
+    sb_answer *answer = NULL;
+    sb_status status = sb_answer_from_addresses(
+        &question, addresses, n, e->settings->cache.stale_ttl_s, SB_SOURCE_PIN, &answer);
+    if (status)
+        return status;
+    sb_tick now = sb_l1_now(e->l1);
+    sb_tick until = duration ? sb_l1_tick_at(e->l1, sb_env_now(e->env) + duration) : UINT32_MAX - 1;
+    sb_l1_life life = {.learned = now, .due = until, .expires = until, .stale_until = until};
+    sb_l1_key key = {.question = &question, .view = SB_VIEW_PIN};
+    status = sb_l1_put(e->l1, &key, answer, &life, SB_L1_PINNED | SB_L1_PROTECTED);
+    sb_answer_unref(answer);
+    return status;
+}
+
+sb_status sb_engine_pin(sb_engine *engine, const sb_name *name, const sb_addr *addresses, size_t n,
+                        sb_ns duration, sb_why *why)
+{
+    sb_name folded = *name;
+    sb_name_fold(&folded);
+    if (n == 0 || n > 16 || duration < 0)
+        return sb_why_set(why, SB_INVALID,
+                          "a pin takes 1 to 16 addresses and a duration of 0 or more");
+    sb_status status = put_pin(engine, &folded, SB_TYPE_A, addresses, n, duration);
+    if (status == SB_OK)
+        status = put_pin(engine, &folded, SB_TYPE_AAAA, addresses, n, duration);
+    if (status) {
+        if (sb_engine_unpin(engine, &folded) != SB_OK)
+            sb_log(RESOLVE, DEBUG, "nothing to undo", "status=\"%s\"", sb_status_text(status));
+        return sb_why_set(why, status, "the pin could not be stored: %s", sb_status_text(status));
+    }
+    sb_l1_bump_policy(engine->l1, engine->settings->hash, NULL);
+    return SB_OK;
+}
+
+sb_status sb_engine_unpin(sb_engine *engine, const sb_name *name)
+{
+    sb_status found = SB_NOTFOUND;
+    sb_question question = {.name = *name, .class = SB_CLASS_IN};
+    sb_name_fold(&question.name);
+    sb_l1_key key = {.question = &question, .view = SB_VIEW_PIN};
+    static const uint16_t types[] = {SB_TYPE_A, SB_TYPE_AAAA};
+    for (size_t i = 0; i < SB_ARRAY_SIZE(types); i++) {
+        question.type = types[i];
+        if (sb_l1_remove(engine->l1, &key) == SB_OK)
+            found = SB_OK;
+    }
+    return found;
+}
+
+bool sb_engine_each_pin(sb_engine *engine, bool (*visit)(void *context, const sb_pin_info *),
+                        void *context)
+{
+    sb_l1_entry entry;
+    uint64_t cursor = 0;
+    while (sb_l1_walk(sb_l1_reader_of(engine->l1), &cursor, engine->scratch, &entry)) {
+        if (entry.view != SB_VIEW_PIN || sb_l1_now(engine->l1) >= entry.life.due)
+            continue;
+        sb_answer *answer = sb_answer_of_entry(&entry);
+        sb_pin_info info = {.until = SB_NEVER};
+        sb_question question;
+        if (!answer)
+            continue;
+        sb_answer_question(answer, &question);
+        info.name = question.name;
+        info.count = sb_answer_addresses(answer, info.addresses, 16);
+        if (entry.life.due < UINT32_MAX - 1)
+            info.until = sb_l1_ns_of(engine->l1, entry.life.due);
+        sb_answer_unref(answer);
+        if (info.count > 0 && !visit(context, &info))
+            return false;
+    }
+    return true;
+}
+
+/* --- flushing --- */
+
+size_t sb_engine_flush_name(sb_engine *engine, const sb_name *name)
+{
+    sb_name folded = *name;
+    sb_name_fold(&folded);
+    sb_troubles_void(&engine->troubles);
+    return sb_l1_remove_name(engine->l1, &folded);
+}
+
+size_t sb_engine_flush_below(sb_engine *engine, const sb_name *suffix)
+{
+    sb_name folded = *suffix;
+    sb_name_fold(&folded);
+    sb_troubles_void(&engine->troubles);
+    return sb_l1_remove_below(engine->l1, &folded);
+}
+
+/* --- views --- */
+
+bool sb_engine_ready(const sb_engine *engine)
+{
+    return engine != NULL;
+}
+sb_env *sb_engine_env(sb_engine *engine)
+{
+    return engine->env;
+}
+sb_stats *sb_engine_stats(sb_engine *engine)
+{
+    return &engine->stats;
+}
+sb_events *sb_engine_events(sb_engine *engine)
+{
+    return &engine->events;
+}
+sb_l1 *sb_engine_l1(sb_engine *engine)
+{
+    return engine->l1;
+}
+sb_upstreams *sb_engine_upstreams(sb_engine *engine)
+{
+    return engine->upstreams;
+}
+const sb_settings *sb_engine_settings(sb_engine *engine)
+{
+    return engine->settings;
+}
+size_t sb_engine_flights(const sb_engine *engine)
+{
+    return engine->flights.count;
+}
+uint32_t sb_engine_network(const sb_engine *engine)
+{
+    sb_l1_header_info header;
+    return sb_l1_reader_header(sb_l1_reader_of(engine->l1), &header) ? header.network : 0;
+}

@@ -1,0 +1,386 @@
+/* Flights: the ladder climbed once per question, waiters settled as their patience allows. See
+ * flight.h. */
+#include "resolve/flight.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+/* The rungs that talk to the world, and those that know something worse than fresh, best first. */
+static const sb_strategy *const network_rung[] = {&sb_strategy_wire};
+static const sb_strategy *const fallback_rung[] = {&sb_strategy_stale, &sb_strategy_emergency};
+_Static_assert(SB_ARRAY_SIZE(network_rung) <= SB_ARRAY_SIZE(((sb_flight *)0)->attempts), "room");
+
+#define PATIENCE_UNKNOWN (300 * SB_MS) /* no round trip measured yet */
+#define PATIENCE_LEAST (20 * SB_MS)
+#define PATIENCE_MOST (1800 * SB_MS) /* RFC 8767 §5 */
+
+sb_ns sb_flight_patience(sb_ns setting, sb_ns rtt, bool dead)
+{
+    if (dead)
+        return 0;
+    if (setting >= 0)
+        return setting > PATIENCE_MOST ? PATIENCE_MOST : setting;
+    if (rtt == 0)
+        return PATIENCE_UNKNOWN;
+    sb_ns most = 2 * rtt > PATIENCE_UNKNOWN ? 2 * rtt : PATIENCE_UNKNOWN;
+    sb_ns patience = 3 * rtt;
+    if (patience > most)
+        patience = most;
+    if (patience < PATIENCE_LEAST)
+        patience = PATIENCE_LEAST;
+    return patience > PATIENCE_MOST ? PATIENCE_MOST : patience;
+}
+
+sb_offer sb_flight_fallback(const sb_ctx *ctx, const sb_asked *asked, bool stale_only)
+{
+    sb_offer best = {.rank = SB_RANK_NONE};
+    for (size_t i = 0; i < SB_ARRAY_SIZE(fallback_rung); i++) {
+        const sb_strategy *s = fallback_rung[i];
+        sb_offer offer;
+        if (stale_only && s != &sb_strategy_stale)
+            continue;
+        if (!s->applies(ctx, asked) || !s->look(ctx, asked, &offer))
+            continue;
+        if (offer.rank > best.rank) {
+            sb_offer_fini(&best);
+            best = offer;
+        } else {
+            sb_offer_fini(&offer);
+        }
+    }
+    return best;
+}
+
+static void emit(sb_flight *f, sb_event_type type, sb_status status, uint32_t a, uint32_t b)
+{
+    sb_events_emit(&f->engine->events, (sb_event){
+                                           .type = (uint16_t)type,
+                                           .flight = f->asked.flight,
+                                           .name = sb_name_digest(&f->asked.question.name),
+                                           .status = (uint8_t)status,
+                                           .a = a,
+                                           .b = b,
+                                       });
+}
+
+/* Sends away the waiters that take fall-backs; the flight goes on for the cache's sake. */
+static void settle_early(sb_flight *f)
+{
+    if (!f->impatient || sb_list_empty(&f->waiters))
+        return;
+    sb_offer offer = sb_flight_fallback(&f->ctx, &f->asked, !f->desperate);
+    if (offer.rank == SB_RANK_NONE)
+        return;
+    sb_list_each_safe (it, &f->waiters) {
+        sb_query *query = sb_container_of(it, sb_query, link);
+        if (query->ask & (SB_ASK_LIVE | SB_ASK_NO_DEGRADED))
+            continue;
+        f->settled_early++;
+        sb_query_settle(
+            query,
+            &(sb_settling){.offer = &offer, .tried = f->tried, .tried_count = f->tried_count});
+    }
+    sb_offer_fini(&offer);
+}
+
+static void patience_over(sb_timer *timer)
+{
+    sb_flight *f = sb_container_of(timer, sb_flight, patience);
+    f->desperate = f->impatient || sb_env_now(f->engine->env) - f->began >= PATIENCE_MOST ||
+                   sb_pool_dead(f->ctx.upstreams,
+                                sb_upstreams_pool(f->ctx.upstreams, &f->asked.question.name));
+    f->impatient = true;
+    settle_early(f);
+    if (!f->desperate)
+        sb_timer_set(f->engine->env, &f->patience, f->began + PATIENCE_MOST);
+}
+
+static void take_tried(sb_flight *f, const sb_attempt *attempt)
+{
+    for (unsigned i = 0; i < attempt->tried_count && f->tried_count < SB_TRIED_MAX; i++)
+        f->tried[f->tried_count++] = attempt->tried[i];
+}
+
+static void attempt_stop(sb_op *op)
+{
+    sb_attempt *attempt = sb_container_of(op, sb_attempt, op);
+    if (attempt->strategy->stop)
+        attempt->strategy->stop(attempt);
+}
+
+static sb_flight *flight_of(const sb_attempt *attempt)
+{
+    return sb_container_of(attempt->op.parent, sb_flight, op);
+}
+
+static void attempt_done(sb_op *op)
+{
+    sb_attempt *attempt = sb_container_of(op, sb_attempt, op);
+    sb_flight *f = flight_of(attempt);
+    f->attempts_ended++;
+    take_tried(f, attempt);
+    attempt->tried_count = 0;
+    if (attempt->offer.rank > f->best.rank) {
+        sb_offer_fini(&f->best);
+        f->best = attempt->offer;
+        attempt->offer = (sb_offer){0};
+        emit(f, SB_EVENT_OFFER, op->status, f->best.answer->kind, f->best.rank);
+    }
+    if (op->status != SB_OK) {
+        f->failure = op->status;
+        f->failure_ede = attempt->ede;
+    }
+    if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE || f->attempts_ended == f->attempt_count)
+        sb_op_finish(&f->op, f->best.rank ? SB_OK : f->failure);
+}
+
+static void start_network(sb_flight *f)
+{
+    for (size_t i = 0; i < SB_ARRAY_SIZE(network_rung); i++) {
+        const sb_strategy *s = network_rung[i];
+        if (!s->applies(&f->ctx, &f->asked))
+            continue;
+        sb_attempt *attempt = sb_arena_alloc(&f->arena, s->attempt_bytes);
+        if (!attempt) {
+            sb_count(&f->engine->stats, SB_COUNT_LIMIT_ARENA);
+            continue;
+        }
+        attempt->ctx = &f->ctx;
+        attempt->asked = &f->asked;
+        attempt->strategy = s;
+        attempt->ede = SB_EDE_NONE;
+        f->attempts[f->attempt_count++] = attempt;
+        sb_op_start(&attempt->op, f->engine->env, &f->op, SB_NEVER, attempt_done, attempt_stop);
+        emit(f, SB_EVENT_RUNG, SB_OK, s->id, 0);
+        s->start(attempt);
+    }
+    if (f->attempt_count == 0)
+        sb_op_finish(&f->op, SB_NOTFOUND);
+}
+
+/* Policy verdicts of a server (blocked, censored, filtered, prohibited) are obeyed: nothing stale
+ * around them. */
+static bool forbids_fallback(int ede)
+{
+    return ede >= 15 && ede <= 18;
+}
+
+/* Logged on the change only; a flood of names is the log's rate limit's business. */
+static void log_degraded(sb_flight *f, sb_trouble *trouble, const sb_offer *offer)
+{
+    char name[SB_NAME_TEXT_MAX], quoted[SB_NAME_TEXT_MAX];
+    if (!trouble || trouble->degraded || offer->rank == SB_RANK_NONE)
+        return;
+    trouble->degraded = true;
+    emit(f, SB_EVENT_DEGRADED, f->failure, offer->source, 0);
+    sb_log(RESOLVE, WARN, "serving a fall-back", "name=%s source=%s age_s=%u reason=\"%s\"",
+           sb_log_escape(quoted, sizeof quoted, sb_name_text(&f->asked.question.name, name)),
+           sb_source_text(offer->source), offer->age_s, sb_status_text(f->failure));
+}
+
+static void note_recovered(sb_flight *f)
+{
+    char name[SB_NAME_TEXT_MAX], quoted[SB_NAME_TEXT_MAX];
+    if (!sb_troubles_clear(&f->engine->troubles, &f->key))
+        return;
+    emit(f, SB_EVENT_RECOVERED, SB_OK, 0, 0);
+    sb_log(RESOLVE, INFO, "answers are fresh again", "name=%s",
+           sb_log_escape(quoted, sizeof quoted, sb_name_text(&f->asked.question.name, name)));
+}
+
+/* The ladder gave nothing to believe: fall-backs, or a typed failure. */
+static void end_badly(sb_flight *f)
+{
+    sb_engine *e = f->engine;
+    sb_offer untrusted = f->best;
+    f->best = (sb_offer){0};
+    /* A refused denial is no failure of the DNS; a two-label .local without anybody to ask neither.
+     */
+    bool failed = untrusted.rank == SB_RANK_NONE && f->attempt_count > 0;
+    if (!forbids_fallback(f->failure_ede))
+        f->best = sb_flight_fallback(&f->ctx, &f->asked, false);
+    if (untrusted.rank > f->best.rank) {
+        sb_offer_fini(&f->best);
+        f->best = untrusted;
+        untrusted = (sb_offer){0};
+    }
+    sb_offer_fini(&untrusted);
+    bool known = f->best.rank > SB_RANK_UNTRUSTED_NEGATIVE;
+    if (failed || known) {
+        sb_trouble *t = sb_troubles_add(&e->troubles, &f->key, f->failure, f->failure_ede,
+                                        sb_env_now(e->env), known ? f->settings->cache.recheck : 0);
+        if (known)
+            log_degraded(f, t, &f->best);
+    }
+    if (failed) {
+        e->last_failed = f->asked.question;
+        sb_stats_errors_late(&e->stats, sb_env_now(e->env), f->settled_early);
+    }
+}
+
+/* A two-label .local name nobody here can be asked about does not exist, as far as we can say. */
+static sb_status failure_of(const sb_flight *f)
+{
+    return f->attempt_count == 0 && f->asked.special == SB_SPECIAL_LINK_LOCAL ? SB_NXDOMAIN
+                                                                              : f->failure;
+}
+
+static void settle_all(sb_flight *f)
+{
+    bool failed =
+        f->best.rank < SB_RANK_TRUSTED_NEGATIVE && f->best.rank != SB_RANK_UNTRUSTED_NEGATIVE;
+    while (!sb_list_empty(&f->waiters)) {
+        sb_query *query = sb_container_of(f->waiters.next, sb_query, link);
+        bool refuses = f->best.degraded && (query->ask & SB_ASK_NO_DEGRADED);
+        sb_settling settling = {
+            .offer = f->best.rank && !refuses ? &f->best : NULL,
+            .failure = failure_of(f),
+            .failure_ede = f->failure_ede,
+            .tried = f->tried,
+            .tried_count = f->tried_count,
+            .error = failed && f->attempt_count > 0,
+        };
+        sb_query_settle(query, &settling);
+    }
+}
+
+static void count_strategy(sb_stats *stats, unsigned strategy)
+{
+    static const uint8_t counter[SB_STRATEGY_COUNT] = {
+        [SB_STRATEGY_PIN] = SB_COUNT_STRATEGY_PIN,
+        [SB_STRATEGY_HOSTS] = SB_COUNT_STRATEGY_HOSTS,
+        [SB_STRATEGY_CACHED] = SB_COUNT_STRATEGY_CACHED,
+        [SB_STRATEGY_WIRE] = SB_COUNT_STRATEGY_WIRE,
+        [SB_STRATEGY_STALE] = SB_COUNT_STRATEGY_STALE,
+        [SB_STRATEGY_EMERGENCY] = SB_COUNT_STRATEGY_EMERGENCY,
+    };
+    if (strategy < SB_STRATEGY_COUNT && counter[strategy])
+        sb_count(stats, counter[strategy]);
+}
+
+static void flight_free(sb_flight *f)
+{
+    for (unsigned i = 0; i < f->attempt_count; i++)
+        sb_offer_fini(&f->attempts[i]->offer);
+    sb_offer_fini(&f->best);
+    sb_timer_stop(f->engine->env, &f->patience);
+    sb_map_remove(&f->engine->flights, &f->node);
+    sb_settings_unref(f->settings);
+    sb_arena_fini(&f->arena);
+    sb_free(f);
+}
+
+static void flight_done(sb_op *op)
+{
+    sb_flight *f = sb_container_of(op, sb_flight, op);
+    if (op->status == SB_TIMEOUT) {
+        f->failure = SB_TIMEOUT;
+        for (unsigned i = 0; i < f->attempt_count; i++)
+            take_tried(f, f->attempts[i]);
+    } else if (op->status != SB_OK) {
+        f->failure = op->status;
+    }
+    if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE) {
+        const sb_answer *answer = f->best.answer;
+        sb_engine_learn(f->engine, &f->asked, answer);
+        sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);
+        f->best.ttl_cap_s = (life.due - 1) / SB_TICKS_PER_S;
+        note_recovered(f);
+    } else {
+        end_badly(f);
+    }
+    count_strategy(&f->engine->stats, f->best.rank ? f->best.strategy : SB_STRATEGY_COUNT);
+    emit(f, SB_EVENT_FLIGHT_END, f->best.rank ? SB_OK : f->failure, f->waiter_count,
+         f->best.source);
+    settle_all(f);
+    flight_free(f);
+}
+
+static sb_flight *flight_new(sb_engine *e, const sb_asked *asked, const sb_question_key *key)
+{
+    sb_flight *f = sb_new(sb_flight);
+    if (!f)
+        return NULL;
+    f->engine = e;
+    f->settings = sb_settings_ref(e->settings);
+    f->ctx = sb_engine_ctx(e, f->settings);
+    f->asked = *asked;
+    f->key = *key;
+    f->asked.flight = ++e->flight_number;
+    f->failure = SB_UNREACHABLE;
+    f->failure_ede = SB_EDE_NONE;
+    f->began = sb_env_now(e->env);
+    sb_list_init(&f->waiters);
+    sb_arena_init(&f->arena, SB_FLIGHT_ARENA_MAX);
+    sb_map_insert(&e->flights, &f->node, f->key.bytes, f->key.size);
+    sb_count(&e->stats, SB_COUNT_FLIGHTS);
+    sb_op_start(&f->op, e->env, NULL, f->began + f->settings->query.timeout, flight_done, NULL);
+    emit(f, SB_EVENT_FLIGHT_START, SB_OK, asked->question.type, 0);
+    sb_timer_init(&f->patience, patience_over);
+    const sb_pool *pool = sb_upstreams_pool(e->upstreams, &asked->question.name);
+    sb_ns patience = sb_flight_patience(f->settings->cache.patience, sb_pool_rtt(pool),
+                                        sb_pool_dead(e->upstreams, pool));
+    sb_timer_set(e->env, &f->patience, f->began + patience);
+    start_network(f);
+    return f;
+}
+
+/* No room for a flight or a waiter: what is known, or a failure that says so. */
+static void settle_at_limit(sb_engine *e, const sb_asked *asked, sb_query *query,
+                            sb_counter counter)
+{
+    sb_count(&e->stats, counter);
+    if (!query)
+        return;
+    sb_ctx ctx = sb_engine_ctx(e, e->settings);
+    sb_offer offer = {.rank = SB_RANK_NONE};
+    if (!(query->ask & SB_ASK_NO_DEGRADED))
+        offer = sb_flight_fallback(&ctx, asked, false);
+    sb_query_settle(query, &(sb_settling){.offer = offer.rank ? &offer : NULL,
+                                          .failure = SB_LIMIT,
+                                          .failure_ede = SB_EDE_NONE,
+                                          .error = true});
+    sb_offer_fini(&offer);
+}
+
+void sb_flight_join(sb_engine *e, const sb_asked *asked, sb_query *query)
+{
+    sb_question_key key;
+    sb_question_key_of(&asked->question, asked->view, &key);
+    sb_map_node *node = sb_map_find(&e->flights, key.bytes, key.size);
+    sb_flight *f = node ? sb_container_of(node, sb_flight, node) : NULL;
+    if (f && !query)
+        return;
+    if (f)
+        sb_count(&e->stats, SB_COUNT_COALESCED);
+    else if (e->flights.count >= SB_FLIGHTS_MAX || !(f = flight_new(e, asked, &key))) {
+        settle_at_limit(e, asked, query, SB_COUNT_LIMIT_FLIGHTS);
+        return;
+    }
+    if (!query) {
+        sb_count(&e->stats, SB_COUNT_PREFETCHES);
+        return;
+    }
+    if (f->waiter_count >= SB_WAITERS_MAX) {
+        settle_at_limit(e, asked, query, SB_COUNT_LIMIT_WAITERS);
+        return;
+    }
+    query->flight = f;
+    f->waiter_count++;
+    sb_list_push(&f->waiters, &query->link);
+    settle_early(f);
+}
+
+static bool cancel_flight(sb_map_node *node, void *context)
+{
+    (void)context;
+    sb_flight *f = sb_container_of(node, sb_flight, node);
+    sb_op_cancel(&f->op);
+    flight_free(f);
+    return true;
+}
+
+void sb_flights_cancel(sb_engine *engine)
+{
+    sb_map_each(&engine->flights, cancel_flight, NULL);
+}

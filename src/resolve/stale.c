@@ -1,0 +1,85 @@
+/* Strategy stale: the last known answer when nothing better can be had (RFC 8767, A3).
+ *
+ * An entry that is only capped (`ttl_max`) and within the authority's own TTL is not stale: served
+ * without EDE 3. Loop thread. */
+#include "resolve/strategy.h"
+
+static bool stale_applies(const sb_ctx *ctx, const sb_asked *asked)
+{
+    (void)ctx;
+    (void)asked;
+    return true;
+}
+
+/* The exact question first, then its DO and CD variants: an answer without signatures beats none.
+ */
+static bool find(const sb_ctx *ctx, const sb_asked *asked, sb_l1_entry *ret_entry)
+{
+    sb_question question = asked->question;
+    sb_l1_key key = {.question = &question, .view = asked->view};
+    sb_tick now = sb_l1_now(ctx->l1);
+    for (unsigned variant = 0; variant < 4; variant++) {
+        question.dnssec_ok = asked->question.dnssec_ok ^ (bool)(variant & 1);
+        question.checking_disabled = asked->question.checking_disabled ^ (bool)(variant & 2);
+        if (sb_l1_get(ctx->l1, &key, ctx->scratch, ret_entry) == SB_OK &&
+            sb_l1_freshness(ret_entry, now) != SB_DEAD)
+            return true;
+    }
+    return false;
+}
+
+static void describe_stale(sb_offer *offer, const sb_answer *answer, const sb_l1_entry *entry)
+{
+    offer->source = SB_SOURCE_STALE;
+    offer->age_unknown = entry->flags & SB_L1_AGE_UNKNOWN;
+    if (answer->kind == SB_KIND_NXDOMAIN) {
+        offer->ede = SB_EDE_STALE_NXDOMAIN;
+        offer->ede_text = "no fresh answer could be had";
+    } else {
+        offer->ede = SB_EDE_STALE;
+        offer->ede_text = "no fresh answer could be had";
+    }
+}
+
+static bool stale_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *ret_offer)
+{
+    sb_l1_entry entry;
+    if (!find(ctx, asked, &entry))
+        return false;
+    sb_answer *answer = sb_answer_of_entry(&entry);
+    if (!answer)
+        return false;
+    sb_tick now = sb_l1_now(ctx->l1);
+    bool positive = answer->kind == SB_KIND_POSITIVE;
+    sb_offer offer = sb_offer_init(SB_STRATEGY_STALE, SB_SOURCE_CACHE,
+                                   positive ? SB_RANK_STALE_POSITIVE : SB_RANK_STALE_NEGATIVE);
+    offer.answer = answer;
+    offer.hit = true;
+    offer.age_s = now > entry.life.learned ? (now - entry.life.learned) / SB_TICKS_PER_S : 0;
+    switch (sb_l1_freshness(&entry, now)) {
+    case SB_FRESH: /* a live question whose upstream failed */
+        offer.rank = positive ? SB_RANK_FRESH_POSITIVE : SB_RANK_TRUSTED_NEGATIVE;
+        offer.ttl_cap_s = (entry.life.due - now) / SB_TICKS_PER_S;
+        break;
+    case SB_DUE:
+        offer.capped = offer.degraded = true;
+        offer.ttl_cap_s = ctx->settings->cache.stale_ttl_s;
+        break;
+    case SB_STALE:
+    case SB_DEAD:
+        offer.degraded = true;
+        offer.ttl_fixed_s = ctx->settings->cache.stale_ttl_s;
+        describe_stale(&offer, answer, &entry);
+        break;
+    }
+    *ret_offer = offer;
+    return true;
+}
+
+const sb_strategy sb_strategy_stale = {
+    .name = "stale",
+    .id = SB_STRATEGY_STALE,
+    .traits = SB_TRAIT_INSTANT | SB_TRAIT_DEGRADED,
+    .applies = stale_applies,
+    .look = stale_look,
+};

@@ -1,0 +1,75 @@
+/* What every strategy shares: offers, the list of things tried, entries as answers. See strategy.h.
+ */
+#include "resolve/strategy.h"
+
+#include "dns/rdata.h"
+
+sb_offer sb_offer_init(sb_strategy_id strategy, sb_source source, sb_rank rank)
+{
+    return (sb_offer){
+        .rank = (uint8_t)rank,
+        .strategy = (uint8_t)strategy,
+        .source = (uint8_t)source,
+        .ede = SB_EDE_NONE,
+        .ttl_cap_s = UINT32_MAX,
+        .ttl_fixed_s = UINT32_MAX,
+    };
+}
+
+void sb_offer_fini(sb_offer *offer)
+{
+    sb_answer_unref(offer->answer);
+    *offer = (sb_offer){0};
+}
+
+void sb_attempt_tried(sb_attempt *attempt, sb_outcome outcome, sb_ns took, const sb_addr *server)
+{
+    if (attempt->tried_count == SB_TRIED_MAX)
+        return;
+    sb_ns ms = took / SB_MS;
+    sb_tried *tried = &attempt->tried[attempt->tried_count++];
+    *tried = (sb_tried){
+        .strategy = attempt->strategy->id,
+        .status = (uint8_t)outcome,
+        .ms = (uint16_t)(ms > UINT16_MAX ? UINT16_MAX : ms),
+    };
+    if (server)
+        tried->server = *server;
+}
+
+sb_answer *sb_answer_of_entry(const sb_l1_entry *entry)
+{
+    sb_answer_parts parts = sb_l1_parts(entry);
+    sb_answer *answer = NULL;
+    if (sb_answer_from_parts(&parts, &answer) != SB_OK)
+        return NULL;
+    answer->upstream = entry->upstream;
+    answer->protocol = entry->protocol;
+    answer->source = entry->source;
+    answer->network = entry->network;
+    answer->view = entry->view;
+    answer->dnssec_ok = entry->dnssec_ok;
+    answer->checking_disabled = entry->checking_disabled;
+    return answer;
+}
+
+static bool positive_entry(const sb_ctx *ctx, const sb_question *question, uint32_t view)
+{
+    sb_l1_entry entry;
+    sb_l1_key key = {.question = question, .view = view};
+    return sb_l1_find(sb_l1_reader_of(ctx->l1), &key, ctx->scratch, &entry) == SB_OK &&
+           entry.kind == SB_KIND_POSITIVE && sb_l1_freshness(&entry, sb_l1_now(ctx->l1)) != SB_DEAD;
+}
+
+bool sb_name_known(const sb_ctx *ctx, const sb_asked *asked)
+{
+    sb_question question = asked->question;
+    for (unsigned variant = 0; variant < 8; variant++) {
+        question.type = variant & 1 ? SB_TYPE_AAAA : SB_TYPE_A;
+        question.dnssec_ok = variant & 2;
+        question.checking_disabled = variant & 4;
+        if (positive_entry(ctx, &question, asked->view))
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,116 @@
+/* The interface of a strategy: one way to come by an answer, several implementations, one table
+ * (DESIGN §4, §5).
+ *
+ * Two shapes: `look` answers at once from what is known (pin, hosts, cached, stale, emergency);
+ * `start`/`stop` talk to the world. A strategy sees its context, the question and its own attempt:
+ * never the engine, never a store to write to, never another strategy. Loop thread. */
+#ifndef SB_RESOLVE_STRATEGY_H
+#define SB_RESOLVE_STRATEGY_H
+
+#include "core/op.h"
+#include "core/stats.h"
+#include "dns/reply.h"
+#include "net/upstream.h"
+#include "resolve/policy.h"
+#include "store/l1_write.h"
+
+typedef struct sb_hosts sb_hosts;
+
+typedef struct sb_ctx {
+    sb_env *env;
+    const sb_settings *settings;
+    sb_l1 *l1; /* look-ups only */
+    sb_upstreams *upstreams;
+    sb_stats *stats;
+    sb_events *events;
+    const sb_hosts *hosts;
+    sb_l1_buffer *scratch; /* one look-up at a time */
+    sb_ns *next_probe; /* when all servers are dead: earliest instant of the next question sent */
+} sb_ctx;
+
+/* What is asked, with everything derived from it once. */
+typedef struct sb_asked {
+    sb_question question; /* folded */
+    uint32_t view;
+    sb_policy policy; /* borrows the settings' memory */
+    sb_special special;
+    uint32_t flight; /* number for events */
+} sb_asked;
+
+/* Greater is better; the verdict is the greatest. */
+typedef enum sb_rank {
+    SB_RANK_NONE,
+    SB_RANK_UNTRUSTED_NEGATIVE,
+    SB_RANK_GUESS,
+    SB_RANK_EMERGENCY,
+    SB_RANK_STALE_NEGATIVE,
+    SB_RANK_STALE_POSITIVE,
+    SB_RANK_TRUSTED_NEGATIVE,
+    SB_RANK_FRESH_POSITIVE
+} sb_rank;
+
+/* An answer with how it is to be served. */
+typedef struct sb_offer {
+    const sb_answer *answer; /* owned reference */
+    uint8_t rank;            /* sb_rank */
+    uint8_t strategy;        /* sb_strategy_id */
+    uint8_t source;          /* sb_source as the asker sees it */
+    bool hit;                /* from the cache file */
+    bool degraded;
+    bool capped; /* due but within the authority's TTL */
+    bool age_unknown;
+    bool restamp; /* fresh, but readers may not serve it yet: its epoch is old */
+    int16_t ede;
+    const char *ede_text; /* static */
+    uint32_t age_s, ttl_cap_s, ttl_fixed_s;
+} sb_offer;
+/* Everything unset but the TTL rules, which say "as it is". */
+sb_offer sb_offer_init(sb_strategy_id strategy, sb_source source, sb_rank rank);
+void sb_offer_fini(sb_offer *offer);
+
+typedef struct sb_strategy sb_strategy;
+
+/* One run of a start/stop strategy; the strategy's own struct begins with it. */
+typedef struct sb_attempt {
+    sb_op op; /* first; done belongs to the flight */
+    const sb_ctx *ctx;
+    const sb_asked *asked;
+    const sb_strategy *strategy;
+    sb_offer offer; /* rank NONE: nothing */
+    sb_tried tried[SB_TRIED_MAX];
+    unsigned tried_count;
+    int ede; /* upstream's verdict on failure, or SB_EDE_NONE */
+} sb_attempt;
+/* Cut when full. */
+void sb_attempt_tried(sb_attempt *attempt, sb_outcome outcome, sb_ns took, const sb_addr *server);
+
+#define SB_TRAIT_INSTANT 1u
+#define SB_TRAIT_NETWORK 2u
+#define SB_TRAIT_DEGRADED 4u /* what it offers is marked degraded */
+
+struct sb_strategy {
+    const char *name;
+    uint8_t id; /* sb_strategy_id */
+    uint32_t traits;
+    size_t attempt_bytes; /* of the struct beginning with sb_attempt; 0 for look */
+    bool (*applies)(const sb_ctx *, const sb_asked *); /* pure */
+    /* INSTANT: true and an offer (owned by the caller), or false. */
+    bool (*look)(const sb_ctx *, const sb_asked *, sb_offer *ret_offer);
+    /* NETWORK: sets attempt->offer and finishes attempt->op, from the loop or at once. */
+    void (*start)(sb_attempt *);
+    void (*stop)(sb_attempt *);
+};
+
+extern const sb_strategy sb_strategy_pin, sb_strategy_hosts, sb_strategy_cached, sb_strategy_wire,
+    sb_strategy_stale, sb_strategy_emergency;
+
+/* Pins lie in the cache file under a view of their own. */
+#define SB_VIEW_PIN (UINT32_MAX - 1)
+
+/* A cache entry as an answer; NULL when it does not check or memory is out. */
+sb_answer *sb_answer_of_entry(const sb_l1_entry *entry);
+/* Any positive address entry, pin or hosts line for the name, whatever its age: is it a known name?
+ */
+bool sb_name_known(const sb_ctx *ctx, const sb_asked *asked);
+
+#endif

@@ -1,0 +1,96 @@
+/* See trouble.h. */
+#include "resolve/trouble.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+void sb_question_key_of(const sb_question *folded, uint32_t view, sb_question_key *ret_key)
+{
+    sb_writer w = sb_writer_of(ret_key->bytes, sizeof ret_key->bytes);
+    sb_write_u32(&w, view);
+    sb_write_u16(&w, folded->type);
+    sb_write_u16(&w, folded->class);
+    sb_write_u16(&w, (uint16_t)((folded->dnssec_ok ? 1 : 0) | (folded->checking_disabled ? 2 : 0)));
+    sb_name_write(&w, &folded->name);
+    ret_key->size = (uint16_t)w.size;
+}
+
+sb_status sb_troubles_init(sb_troubles *troubles, const uint8_t secret[16])
+{
+    troubles->generation = 1;
+    sb_list_init(&troubles->by_age);
+    return sb_map_init(&troubles->map, secret);
+}
+
+static void drop(sb_troubles *troubles, sb_trouble *t)
+{
+    sb_map_remove(&troubles->map, &t->node);
+    sb_list_remove(&t->age);
+    sb_free(t);
+}
+
+void sb_troubles_fini(sb_troubles *troubles)
+{
+    while (!sb_list_empty(&troubles->by_age))
+        drop(troubles, sb_container_of(troubles->by_age.next, sb_trouble, age));
+    sb_map_fini(&troubles->map);
+}
+
+static sb_trouble *find(sb_troubles *troubles, const sb_question_key *key)
+{
+    sb_map_node *node = sb_map_find(&troubles->map, key->bytes, key->size);
+    return node ? sb_container_of(node, sb_trouble, node) : NULL;
+}
+
+sb_trouble *sb_troubles_active(sb_troubles *troubles, const sb_question_key *key, sb_ns now)
+{
+    sb_trouble *t = find(troubles, key);
+    return t && t->generation == troubles->generation && now < t->until ? t : NULL;
+}
+
+sb_trouble *sb_troubles_add(sb_troubles *troubles, const sb_question_key *key, sb_status status,
+                            int ede, sb_ns now, sb_ns pause)
+{
+    sb_trouble *t = find(troubles, key);
+    if (!t) {
+        if (troubles->map.count >= SB_TROUBLES_MAX)
+            drop(troubles, sb_container_of(troubles->by_age.next, sb_trouble, age));
+        if (!(t = sb_new(sb_trouble)))
+            return NULL;
+        t->key = *key;
+        sb_list_init(&t->age);
+        sb_map_insert(&troubles->map, &t->node, t->key.bytes, t->key.size);
+    }
+    sb_list_remove(&t->age);
+    sb_list_push(&troubles->by_age, &t->age);
+    t->count++;
+    if (pause == 0)
+        pause = sb_trouble_pause(t->count);
+    t->until = now + pause;
+    t->generation = troubles->generation;
+    t->status = (uint8_t)status;
+    t->ede = (int16_t)ede;
+    return t;
+}
+
+bool sb_troubles_clear(sb_troubles *troubles, const sb_question_key *key)
+{
+    sb_trouble *t = find(troubles, key);
+    if (!t)
+        return false;
+    bool degraded = t->degraded;
+    drop(troubles, t);
+    return degraded;
+}
+
+void sb_troubles_void(sb_troubles *troubles)
+{
+    troubles->generation++;
+}
+
+sb_ns sb_trouble_pause(unsigned count)
+{
+    sb_ns pause = SB_S << (count > 6 ? 5 : count - 1);
+    return pause > 30 * SB_S ? 30 * SB_S : pause;
+}
