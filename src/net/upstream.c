@@ -13,7 +13,6 @@
 #define FAILURES_TO_OPEN 3            /* one loss is the network, three in a row are the server */
 #define BACKOFF_MIN (1 * SB_S)        /* DESIGN §5: back-off 1 s to 60 s */
 #define BACKOFF_MAX (60 * SB_S)
-#define DEAD_PROBE_EVERY (1 * SB_S)   /* DESIGN §5: with none left, once a second in all */
 #define ATTEMPT_MIN (200 * SB_MS)
 #define ATTEMPT_MAX (2 * SB_S)
 #define ATTEMPT_UNKNOWN (1 * SB_S)
@@ -24,7 +23,6 @@ struct sb_upstreams {
     sb_events *events;
     sb_list servers;    /* of sb_upstream.link: also those only exchanges still hold */
     sb_pool *pools;     /* [0] is the default */
-    sb_ns *probed;      /* per pool: last probe while all its breakers were open */
     size_t pool_count;
     sb_timer recovery;  /* defers the call to the loop */
     void (*on_recovery)(void *context);
@@ -34,7 +32,6 @@ struct sb_upstreams {
 /* Pools under construction, swapped in whole. */
 typedef struct pool_set {
     sb_pool *pools;
-    sb_ns *probed;
     size_t count;
 } pool_set;
 
@@ -72,7 +69,6 @@ sb_status sb_upstreams_new(sb_env *env, sb_stats *stats, sb_events *events, sb_u
     ups->stats = stats;
     ups->events = events;
     ups->pools = set.pools;
-    ups->probed = set.probed;
     ups->pool_count = set.count;
     sb_list_init(&ups->servers);
     sb_timer_init(&ups->recovery, recovery_fire);
@@ -84,7 +80,7 @@ void sb_upstreams_free(sb_upstreams *ups)
 {
     if (!ups)
         return;
-    pool_set set = {ups->pools, ups->probed, ups->pool_count};
+    pool_set set = {ups->pools, ups->pool_count};
     pool_set_fini(&set);
     sb_timer_stop(ups->env, &ups->recovery);
     while (sb_list_pop(&ups->servers)) /* what exchanges still hold, they free */
@@ -121,9 +117,8 @@ sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_settings *settings,
         pool_set_fini(&set);
         return SB_NOMEM;
     }
-    old = (pool_set){ups->pools, ups->probed, ups->pool_count};
+    old = (pool_set){ups->pools, ups->pool_count};
     ups->pools = set.pools;
-    ups->probed = set.probed;
     ups->pool_count = set.count;
     pool_set_fini(&old);
     return SB_OK;
@@ -166,10 +161,10 @@ int sb_pool_choose(sb_upstreams *ups, const sb_pool *pool, uint64_t used, bool *
         bool better;
         if (best < 0)
             better = true;
-        else if (shut != best_shut)
-            better = !shut;
         else if (was_used != best_used)
             better = !was_used;
+        else if (shut != best_shut)
+            better = !shut;
         else if (shut)
             better = server->open_until < pool->servers[best]->open_until;
         else
@@ -181,7 +176,7 @@ int sb_pool_choose(sb_upstreams *ups, const sb_pool *pool, uint64_t used, bool *
         }
     }
     if (best >= 0)
-        *ret_probe = pool->servers[best]->breaker != SB_BREAKER_CLOSED;
+        *ret_probe = sb_pool_dead(ups, pool);
     return best;
 }
 
@@ -191,18 +186,6 @@ bool sb_pool_dead(const sb_upstreams *ups, const sb_pool *pool)
     for (unsigned i = 0; i < pool->count; i++)
         if (pool->servers[i]->breaker == SB_BREAKER_CLOSED)
             return false;
-    return true;
-}
-
-bool sb_pool_may_probe(sb_upstreams *ups, const sb_pool *pool)
-{
-    sb_ns now = sb_env_now(ups->env);
-    sb_ns *probed = &ups->probed[pool - ups->pools];
-    if (pool->count == 0)
-        return false;
-    if (*probed != 0 && now - *probed < DEAD_PROBE_EVERY)
-        return false;
-    *probed = now;
     return true;
 }
 
@@ -297,8 +280,6 @@ void sb_upstreams_reset(sb_upstreams *ups)
         server->success_permille = 1000;
         server->no_edns = false;
     }
-    for (size_t i = 0; i < ups->pool_count; i++)
-        ups->probed[i] = 0;
 }
 
 bool sb_upstreams_each(const sb_upstreams *ups, bool (*visit)(void *context, const sb_upstream *),
@@ -330,13 +311,9 @@ sb_events *sb_upstreams_events(const sb_upstreams *ups)
 static bool pool_set_init(pool_set *set, size_t count)
 {
     set->pools = sb_calloc(count, sizeof *set->pools);
-    set->probed = sb_calloc(count, sizeof *set->probed);
     set->count = count;
-    if (!set->pools || !set->probed) {
-        set->count = 0;
-        pool_set_fini(set);
+    if (!set->pools)
         return false;
-    }
     set->pools[0].suffix = (sb_name){.size = 1};
     return true;
 }
@@ -353,7 +330,6 @@ static void pool_set_fini(pool_set *set)
         sb_free(pool->tiers);
     }
     sb_free(set->pools);
-    sb_free(set->probed);
 }
 
 /* False when memory is out; what was filled so far is consistent. */

@@ -61,15 +61,13 @@ const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name);
 sb_upstream *sb_upstream_ref(sb_upstream *server);
 void sb_upstream_unref(sb_upstream *server);
 
-/* The server to ask for the n-th attempt (0…) of a question: configured order by tier, closed
- * breakers first; servers in `used` (a bit per pool index) come after those not used yet. When all
- * are open: the one whose probe is due soonest, flagged *ret_probe. -1: the pool is empty. */
+/* The server to ask for the n-th attempt (0…) of a question: configured order by tier; a server
+ * whose breaker is open has its place while its probe is due, and otherwise comes after the others;
+ * servers in `used` (a bit per pool index) come after all that were not used yet. *ret_probe: all
+ * are open, so this is a probe (the one due soonest). -1: the pool is empty. */
 int sb_pool_choose(sb_upstreams *ups, const sb_pool *pool, uint64_t used, bool *ret_probe);
 /* True when there is no server whose breaker lets questions through: fall-backs go at once. */
 bool sb_pool_dead(const sb_upstreams *ups, const sb_pool *pool);
-/* For a dead pool: true at most once a second (and takes that second). Questions that get false
- * must not go to the wire. */
-bool sb_pool_may_probe(sb_upstreams *ups, const sb_pool *pool);
 /* Smoothed round trip of the best server, 0 unknown: patience is made of it. */
 sb_ns sb_pool_rtt(const sb_pool *pool);
 /* How long one attempt may take: 3 × srtt + 4 × var within [200 ms, 2 s]; 1 s when unknown. */
