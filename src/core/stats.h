@@ -47,6 +47,11 @@
     X(LIMIT_TCP, "limit_reached_total", "limit=\"tcp_clients\"", "")                               \
     X(LIMIT_ARENA, "limit_reached_total", "limit=\"bytes_per_question\"", "")                      \
     X(LIMIT_QUEUE, "limit_reached_total", "limit=\"worker_queue\"", "")                            \
+    X(LIMIT_QUESTIONS, "limit_reached_total", "limit=\"questions\"", "")                           \
+    X(LIMIT_PIPELINE, "limit_reached_total", "limit=\"pipeline\"", "")                             \
+    X(LIMIT_TCP_PER_CLIENT, "limit_reached_total", "limit=\"tcp_per_client\"", "")                 \
+    X(LIMIT_TCP_IDLE, "limit_reached_total", "limit=\"tcp_idle\"", "")                             \
+    X(LIMIT_CONTROL, "limit_reached_total", "limit=\"control_clients\"", "")                       \
     X(FRONT_UDP, "front_queries_total", "transport=\"udp\"", "Queries received")                   \
     X(FRONT_TCP, "front_queries_total", "transport=\"tcp\"", "")                                   \
     X(FRONT_UNIX, "front_queries_total", "transport=\"unix\"", "")                                 \
