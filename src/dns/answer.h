@@ -13,7 +13,7 @@
 #include "base/addr.h"
 #include "dns/msg.h"
 
-#define SB_ALIASES_MAX 16  /* CNAMEs in a chain */
+#define SB_ALIASES_MAX 16      /* CNAMEs in a chain */
 #define SB_ANSWER_TTLS_MAX 512 /* records of an answer; more are MALFORMED */
 #define SB_TTL_MAX_S 2147483647u
 
@@ -21,14 +21,15 @@ typedef enum sb_kind {
     SB_KIND_POSITIVE = 1, /* at least one record of the type asked (or CNAME/ANY as asked) */
     SB_KIND_NODATA = 2,   /* NOERROR, chain may be there, no such type */
     SB_KIND_NXDOMAIN = 3,
-    SB_KIND_FAILURE = 4   /* SERVFAIL and the like, kept per RFC 9520; body is the question alone */
+    SB_KIND_FAILURE = 4 /* SERVFAIL and the like, kept per RFC 9520; body is the question alone */
 } sb_kind;
 
 /* Where an answer came from first of all; the CONTRACT's "source" words, see sb_source_text. */
 #define SB_SOURCE_TABLE(X)                                                                         \
-    X(NONE, "none") X(LITERAL, "literal") X(HOSTS, "hosts") X(CACHE, "cache") X(SHARED, "shared")  \
-    X(DNS, "dns") X(MDNS, "mdns") X(STALE, "stale") X(EMERGENCY, "emergency") X(GUESS, "guess")    \
-    X(PIN, "pin") X(SPECIAL, "special")
+    X(NONE, "none")                                                                                \
+    X(LITERAL, "literal") X(HOSTS, "hosts") X(CACHE, "cache") X(SHARED, "shared") X(DNS, "dns")    \
+        X(MDNS, "mdns") X(STALE, "stale") X(EMERGENCY, "emergency") X(GUESS, "guess")              \
+            X(PIN, "pin") X(SPECIAL, "special")
 typedef enum sb_source {
 #define SB_SOURCE_ENUM(id, text) SB_SOURCE_##id,
     SB_SOURCE_TABLE(SB_SOURCE_ENUM)
@@ -37,36 +38,40 @@ typedef enum sb_source {
 } sb_source;
 const char *sb_source_text(sb_source source);
 
-typedef enum sb_protocol { SB_PROTOCOL_UDP = 1, SB_PROTOCOL_TCP = 2, SB_PROTOCOL_TLS = 3 } sb_protocol;
+typedef enum sb_protocol {
+    SB_PROTOCOL_UDP = 1,
+    SB_PROTOCOL_TCP = 2,
+    SB_PROTOCOL_TLS = 3
+} sb_protocol;
 
 /* flags of an answer */
 enum {
-    SB_ANSWER_AD = 1,          /* upstream said AD and is trusted with it */
-    SB_ANSWER_CHAIN_OPEN = 2,  /* the alias chain ends without an answer: its target must be asked */
-    SB_ANSWER_NO_SOA = 4,      /* negative without SOA: kept for seconds only (RFC 2308 §5) */
-    SB_ANSWER_ADDRESSES = 8    /* A or AAAA question */
+    SB_ANSWER_AD = 1,         /* upstream said AD and is trusted with it */
+    SB_ANSWER_CHAIN_OPEN = 2, /* the alias chain ends without an answer: ask its target */
+    SB_ANSWER_NO_SOA = 4,     /* negative without SOA: kept for seconds only (RFC 2308 §5) */
+    SB_ANSWER_ADDRESSES = 8   /* A or AAAA question */
 };
 
 typedef struct sb_answer {
-    _Atomic uint32_t refs;    /* partner: itself; acq_rel on the drop to zero */
-    sb_addr upstream;         /* who said it; family 0 when nobody did */
-    uint32_t ttl_s;           /* authority's: least TTL of the chain; negatives: min(SOA TTL, MINIMUM) */
-    uint32_t network;         /* identity of the network it was learned on; 0 = any */
+    _Atomic uint32_t refs; /* partner: itself; acq_rel on the drop to zero */
+    sb_addr upstream;      /* who said it; family 0 when nobody did */
+    uint32_t ttl_s;        /* authority's: least of the chain; negatives: min(SOA TTL, MINIMUM) */
+    uint32_t network;      /* identity of the network it was learned on; 0 = any */
     uint32_t view;
     uint16_t type;
     uint16_t class;
     uint16_t rcode;
     uint16_t ancount, nscount;
     uint16_t flags;
-    uint8_t kind;             /* sb_kind */
-    uint8_t source;           /* sb_source of the first learning: DNS, MDNS, HOSTS, PIN, … */
-    uint8_t protocol;         /* sb_protocol or 0 */
+    uint8_t kind;     /* sb_kind */
+    uint8_t source;   /* sb_source of the first learning: DNS, MDNS, HOSTS, PIN, … */
+    uint8_t protocol; /* sb_protocol or 0 */
     bool dnssec_ok, checking_disabled; /* of the question it answers */
-    int16_t ede;              /* upstream's info code or SB_EDE_NONE */
+    int16_t ede;                       /* upstream's info code or SB_EDE_NONE */
     uint16_t ttl_count;
-    uint32_t body_size;       /* name + 4 + records; at most SB_MSG_MAX - 12 */
-    const uint16_t *ttl_at;   /* ttl_count offsets into body, into this allocation */
-    const uint8_t *body;      /* into this allocation */
+    uint32_t body_size;     /* name + 4 + records; at most SB_MSG_MAX - 12 */
+    const uint16_t *ttl_at; /* ttl_count offsets into body, into this allocation */
+    const uint8_t *body;    /* into this allocation */
 } sb_answer;
 
 /* From an upstream's message to `question`, whose question section was compared before. Keeps the
@@ -92,9 +97,9 @@ typedef struct sb_answer_parts {
 SB_MUST_USE sb_status sb_answer_from_parts(const sb_answer_parts *parts, sb_answer **ret_answer);
 /* An address answer made by us (pin, hosts, emergency, localhost): positive when one of the n has
  * the asked family, else NODATA without SOA but with ttl_s. Types but A and AAAA give NODATA. */
-SB_MUST_USE sb_status sb_answer_from_addresses(const sb_question *question, const sb_addr *addresses,
-                                               size_t n, uint32_t ttl_s, sb_source source,
-                                               sb_answer **ret_answer);
+SB_MUST_USE sb_status sb_answer_from_addresses(const sb_question *question,
+                                               const sb_addr *addresses, size_t n, uint32_t ttl_s,
+                                               sb_source source, sb_answer **ret_answer);
 /* PTR for hosts entries. */
 SB_MUST_USE sb_status sb_answer_from_ptr(const sb_question *question, const sb_name *target,
                                          uint32_t ttl_s, sb_source source, sb_answer **ret_answer);

@@ -7,10 +7,10 @@
 #include "dns/answer.h"
 
 typedef struct sb_chain_link {
-    sb_name name;      /* folded */
-    sb_name dname;     /* folded owner of the DNAME, when dname_at >= 0 */
-    int cname_at;      /* index in the answer section of the CNAME followed, or -1 */
-    int dname_at;      /* index of the DNAME followed, or -1 */
+    sb_name name;  /* folded */
+    sb_name dname; /* folded owner of the DNAME, when dname_at >= 0 */
+    int cname_at;  /* index in the answer section of the CNAME followed, or -1 */
+    int dname_at;  /* index of the DNAME followed, or -1 */
     uint32_t dname_ttl_s;
 } sb_chain_link;
 

@@ -10,7 +10,8 @@
 
 #define SB_MSG_HEADER 12
 #define SB_MSG_MAX 65535
-#define SB_EDNS_UDP_SIZE 1232 /* what we advertise and the most we send over UDP (DNS flag day 2020) */
+#define SB_EDNS_UDP_SIZE 1232 /* what we advertise, the most we send over UDP (DNS flag day 2020)  \
+                               */
 
 enum {
     SB_FLAG_QR = 0x8000,
@@ -38,7 +39,7 @@ typedef enum sb_rcode {
 enum { SB_CLASS_IN = 1, SB_CLASS_CH = 3, SB_CLASS_ANY = 255 };
 enum { SB_SECTION_ANSWER, SB_SECTION_AUTHORITY, SB_SECTION_ADDITIONAL };
 
-/* EDNS option codes and the private one that carries provenance on the Unix socket (CONTRACT, DNS). */
+/* EDNS option codes, and the private one that carries provenance on the Unix socket. */
 enum { SB_OPT_COOKIE = 10, SB_OPT_PADDING = 12, SB_OPT_EDE = 15, SB_OPT_PROVENANCE = 65430 };
 
 /* RFC 8914 info codes used here; -1 = none. */
@@ -87,7 +88,7 @@ typedef struct sb_record {
     sb_name owner;
     uint16_t type;
     uint16_t class;
-    uint32_t ttl_s; /* top bit set → 0 (RFC 2181 §8) */
+    uint32_t ttl_s;  /* top bit set → 0 (RFC 2181 §8) */
     size_t rdata_at; /* offset in the message */
     uint16_t rdata_size;
 } sb_record;
@@ -113,8 +114,8 @@ typedef struct sb_msg {
  * a FORMERR can be sent. */
 SB_MUST_USE sb_status sb_msg_parse(const void *data, size_t size, sb_msg *ret_msg);
 
-/* True when the message's question section holds that name (any case), type and class. DO and CD are
- * not compared: a response need not repeat them. */
+/* True when the message's question section holds that name (any case), type and class. DO and CD
+ * are not compared: a response need not repeat them. */
 bool sb_msg_answers(const sb_msg *msg, const sb_question *question);
 
 /* Walks one section; start with *it zeroed except .section. Returns false at the end. */

@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 #include "base/status.h"
 
-#define SB_NAME_MAX 255      /* wire bytes with the root label */
+#define SB_NAME_MAX 255       /* wire bytes with the root label */
 #define SB_NAME_TEXT_MAX 1025 /* presentation form, every byte escaped, with its NUL */
 
 /* size counts the root label: the root name is {1, {0}}. size 0 is "no name". */
@@ -21,7 +21,7 @@ typedef struct sb_name {
 } sb_name;
 
 /* Presentation form to name; a final dot is optional, \DDD and \X escapes are understood (RFC 1035
- * §5.1). Any byte but NUL-terminator tricks is a legal label byte here; host-name rules are dns/target's.
+ * §5.1). Any byte but a bare NUL is a legal label byte here; host-name rules are dns/target's.
  * why gets one sentence (empty name, label too long, name too long, empty label, bad escape). */
 SB_MUST_USE sb_status sb_name_parse(const char *text, size_t size, sb_name *ret_name, sb_why *why);
 /* Presentation form without the final dot ("." for the root), special bytes escaped. buffer of

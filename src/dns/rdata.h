@@ -1,7 +1,8 @@
 /* Record types as a table: name, wire layout, text form (RFC 1035, 3596, 2782, 9460, 3597 and the
  * types that can hold a compressed name: RFC 3597 §4).
  *
- * A layout is a short string of field codes; one interpreter expands, checks and prints. Any thread. */
+ * A layout is a short string of field codes; one interpreter expands, checks and prints. Any
+ * thread. */
 #ifndef SB_DNS_RDATA_H
 #define SB_DNS_RDATA_H
 
@@ -9,11 +10,30 @@
 #include "dns/name.h"
 
 enum {
-    SB_TYPE_A = 1, SB_TYPE_NS = 2, SB_TYPE_CNAME = 5, SB_TYPE_SOA = 6, SB_TYPE_PTR = 12,
-    SB_TYPE_MX = 15, SB_TYPE_TXT = 16, SB_TYPE_AAAA = 28, SB_TYPE_SRV = 33, SB_TYPE_NAPTR = 35,
-    SB_TYPE_DNAME = 39, SB_TYPE_OPT = 41, SB_TYPE_DS = 43, SB_TYPE_RRSIG = 46, SB_TYPE_NSEC = 47,
-    SB_TYPE_NSEC3 = 50, SB_TYPE_SVCB = 64, SB_TYPE_HTTPS = 65, SB_TYPE_TSIG = 250,
-    SB_TYPE_IXFR = 251, SB_TYPE_AXFR = 252, SB_TYPE_MAILB = 253, SB_TYPE_MAILA = 254, SB_TYPE_ANY = 255
+    SB_TYPE_A = 1,
+    SB_TYPE_NS = 2,
+    SB_TYPE_CNAME = 5,
+    SB_TYPE_SOA = 6,
+    SB_TYPE_PTR = 12,
+    SB_TYPE_MX = 15,
+    SB_TYPE_TXT = 16,
+    SB_TYPE_AAAA = 28,
+    SB_TYPE_SRV = 33,
+    SB_TYPE_NAPTR = 35,
+    SB_TYPE_DNAME = 39,
+    SB_TYPE_OPT = 41,
+    SB_TYPE_DS = 43,
+    SB_TYPE_RRSIG = 46,
+    SB_TYPE_NSEC = 47,
+    SB_TYPE_NSEC3 = 50,
+    SB_TYPE_SVCB = 64,
+    SB_TYPE_HTTPS = 65,
+    SB_TYPE_TSIG = 250,
+    SB_TYPE_IXFR = 251,
+    SB_TYPE_AXFR = 252,
+    SB_TYPE_MAILB = 253,
+    SB_TYPE_MAILA = 254,
+    SB_TYPE_ANY = 255
 };
 
 /* "A", "HTTPS", "TYPE65280"; buffer of 16 bytes for the generic form. */

@@ -187,7 +187,7 @@ static bool body_fits(const sb_query_info *query, const sb_reply_body *body, siz
            body->body[name_size - 1] == 0;
 }
 
-/* Returns 0 when it does not fit limit; the EDE's text goes before the answer does (RFC 8914 §3). */
+/* 0 when it does not fit limit; the EDE's text goes before the answer does (RFC 8914 §3). */
 static size_t encode(const sb_query_info *query, const sb_reply_body *body, size_t limit,
                      bool empty, bool truncated, uint8_t *buffer)
 {

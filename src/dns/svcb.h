@@ -6,10 +6,11 @@
 
 #include "base/bytes.h"
 
-/* Keys strictly ascending and every value inside the bytes. Values are not judged: a record with one we do
- * not like is still passed on. */
+/* Keys strictly ascending and every value inside the bytes. Values are not judged: a record with
+ * one we do not like is still passed on. */
 bool sb_svcb_check(sb_span params);
-/* " key=value" for each parameter. False, with anything written, when a value does not fit its key. */
+/* " key=value" for each parameter. False, whatever was written, when a value does not fit its key.
+ */
 bool sb_svcb_text(sb_span params, sb_text *t);
 
 #endif
