@@ -173,11 +173,10 @@ static bool default_paths(sb_settings *s, sb_getenv *get, void *context, bool is
     const char *cache = get(context, "XDG_CACHE_HOME");
     bool xdg = cache && cache[0] == '/';
     const char *home = xdg ? cache : get(context, "HOME");
-    const char *beside = join(&s->arena, home,
-                              xdg ? "/stubborn/stubborn.sock" : "/.cache/stubborn/stubborn.sock");
+    const char *beside =
+        join(&s->arena, home, xdg ? "/stubborn/stubborn.sock" : "/.cache/stubborn/stubborn.sock");
     const char *socket = join(&s->arena, runtime, "/stubborn/stubborn.sock");
-    s->cache.file = join(&s->arena, home,
-                         xdg ? "/stubborn/cache.l1" : "/.cache/stubborn/cache.l1");
+    s->cache.file = join(&s->arena, home, xdg ? "/stubborn/cache.l1" : "/.cache/stubborn/cache.l1");
     if (!beside || !socket || !s->cache.file)
         return false;
     if (*socket == '\0' || strlen(socket) > SB_SOCKET_PATH_MAX)

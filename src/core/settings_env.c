@@ -9,9 +9,9 @@
 #include "dns/target.h"
 
 enum {
-    ADDRESSES_MAX = 32,  /* emergency addresses of one name: more fit no sensible answer */
+    ADDRESSES_MAX = 32, /* emergency addresses of one name: more fit no sensible answer */
     SERVERS_MAX = 64,
-    HOSTS_MAX = 256,     /* of STUBBORN_FALLBACK; the file takes more */
+    HOSTS_MAX = 256, /* of STUBBORN_FALLBACK; the file takes more */
 };
 
 typedef struct reading {
@@ -46,14 +46,10 @@ sb_status sb_settings_env(sb_settings *settings, sb_getenv *get, void *context, 
         const char *name;
         sb_status (*take)(reading *r);
     } variables[] = {
-        {"DNS_CACHE_TTL", take_cache_ttl},
-        {"DNS_TIMEOUT", take_timeout},
-        {"STUBBORN_SERVERS", take_servers},
-        {"STUBBORN_SOCKET", take_socket},
-        {"STUBBORN_LOG", take_log},
-        {"STUBBORN_FALLBACK", take_fallback},
-        {"MLFLOW_TRACKING_URI", take_mlflow},
-        {"MLFLOW_FALLBACK_IP", take_mlflow_fallback},
+        {"DNS_CACHE_TTL", take_cache_ttl},    {"DNS_TIMEOUT", take_timeout},
+        {"STUBBORN_SERVERS", take_servers},   {"STUBBORN_SOCKET", take_socket},
+        {"STUBBORN_LOG", take_log},           {"STUBBORN_FALLBACK", take_fallback},
+        {"MLFLOW_TRACKING_URI", take_mlflow}, {"MLFLOW_FALLBACK_IP", take_mlflow_fallback},
     };
     SB_ASSERT(!settings->frozen);
     for (size_t i = 0; i < SB_ARRAY_SIZE(variables); i++) {
@@ -74,7 +70,8 @@ sb_status sb_settings_env(sb_settings *settings, sb_getenv *get, void *context, 
 static sb_status take_cache_ttl(reading *r)
 {
     sb_ns ttl;
-    if (!sb_parse_duration(r->value, true, &ttl) || ttl % SB_S != 0 || ttl / SB_S > SB_TTL_SETTING_MAX_S)
+    if (!sb_parse_duration(r->value, true, &ttl) || ttl % SB_S != 0 ||
+        ttl / SB_S > SB_TTL_SETTING_MAX_S)
         return refuse(r, "a number of whole seconds up to 31536000 is expected");
     r->settings->cache.ttl_max_s = (uint32_t)(ttl / SB_S);
     return SB_OK;
@@ -216,8 +213,7 @@ static sb_status take_mlflow_fallback(reading *r)
     const char *uri = s->mlflow_uri;
     sb_span list = {.data = (const uint8_t *)r->value, .size = strlen(r->value)};
     sb_target target;
-    if (!uri || is_local_store(uri) ||
-        sb_target_parse(uri, strlen(uri), &target, NULL) != SB_OK)
+    if (!uri || is_local_store(uri) || sb_target_parse(uri, strlen(uri), &target, NULL) != SB_OK)
         return refuse(r, "MLFLOW_TRACKING_URI must say which host it is for");
     sb_name_setting *rule = more_names(s, 1);
     if (!rule)
@@ -254,8 +250,7 @@ static sb_span next_item(sb_span *rest, char separator)
         item.data++;
         item.size--;
     }
-    while (item.size > 0 &&
-           (item.data[item.size - 1] == ' ' || item.data[item.size - 1] == '\t'))
+    while (item.size > 0 && (item.data[item.size - 1] == ' ' || item.data[item.size - 1] == '\t'))
         item.size--;
     return item;
 }
@@ -301,8 +296,8 @@ static sb_name_setting *more_names(sb_settings *s, size_t count)
 
 static bool is_local_store(const char *uri)
 {
-    static const char *const schemes[] = {"file:", "sqlite:", "databricks:", "databricks-uc:",
-                                          "uc:"};
+    static const char *const schemes[] = {
+        "file:", "sqlite:", "databricks:", "databricks-uc:", "uc:"};
     if (uri[0] == '/' || uri[0] == '.' || uri[0] == '~' || sb_ascii_equal(uri, "databricks") ||
         sb_ascii_equal(uri, "databricks-uc"))
         return true;

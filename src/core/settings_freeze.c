@@ -197,8 +197,7 @@ static uint64_t mix_number(uint64_t hash, uint64_t number)
 static uint64_t mix_addr(uint64_t hash, const sb_addr *addr)
 {
     hash = mix(hash, addr->bytes, sizeof(addr->bytes));
-    return mix_number(mix_number(hash, addr->scope),
-                      (uint64_t)addr->family << 16 | addr->port);
+    return mix_number(mix_number(hash, addr->scope), (uint64_t)addr->family << 16 | addr->port);
 }
 
 static uint64_t mix_name(uint64_t hash, const sb_name *name)
@@ -229,8 +228,8 @@ static uint32_t route_view(const sb_settings *s, size_t route_index)
     uint64_t servers = 0;
     for (size_t i = 0; i < route->server_count; i++)
         servers += mix_addr(hash_start, &route->servers[i].addr);
-    uint32_t view = fold(mix_number(mix_number(mix_name(hash_start, &route->suffix), servers),
-                                    route->strategies));
+    uint32_t view = fold(
+        mix_number(mix_number(mix_name(hash_start, &route->suffix), servers), route->strategies));
     bool again;
     do {
         again = view == 0 || view == UINT32_MAX;
@@ -370,11 +369,11 @@ static uint64_t mix_rule(uint64_t hash, const sb_name_setting *rule)
     hash = mix_number(hash, rule->emergency_count);
     for (size_t i = 0; i < rule->emergency_count; i++)
         hash = mix_addr(hash, &rule->emergency[i]);
-    hash = mix_number(hash, (uint64_t)rule->has_protect | (uint64_t)rule->protect << 1 |
-                                (uint64_t)rule->has_ttl_max << 2 |
-                                (uint64_t)rule->has_ttl_min << 3 | (uint64_t)rule->has_keep << 4 |
-                                (uint64_t)rule->has_family << 5 |
-                                (uint64_t)rule->has_confirm << 6 | (uint64_t)rule->has_max << 7);
+    hash =
+        mix_number(hash, (uint64_t)rule->has_protect | (uint64_t)rule->protect << 1 |
+                             (uint64_t)rule->has_ttl_max << 2 | (uint64_t)rule->has_ttl_min << 3 |
+                             (uint64_t)rule->has_keep << 4 | (uint64_t)rule->has_family << 5 |
+                             (uint64_t)rule->has_confirm << 6 | (uint64_t)rule->has_max << 7);
     hash = mix_number(hash, (uint64_t)rule->ttl_max_s << 32 | rule->ttl_min_s);
     hash = mix_number(hash, (uint64_t)rule->keep);
     hash = mix_number(hash, (uint64_t)rule->protect_confirm);

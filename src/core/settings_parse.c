@@ -9,9 +9,9 @@
 
 enum {
     DNS_PORT = 53,
-    DOT_PORT = 853,       /* RFC 7858 §3.1 */
-    NDOTS_MAX = 15,       /* as glibc caps it */
-    FRACTION_DIGITS = 9,  /* nanoseconds of a second */
+    DOT_PORT = 853,      /* RFC 7858 §3.1 */
+    NDOTS_MAX = 15,      /* as glibc caps it */
+    FRACTION_DIGITS = 9, /* nanoseconds of a second */
 };
 
 typedef struct unit {
@@ -32,7 +32,7 @@ static void take_options(sb_resolv_conf *conf, sb_span line);
 bool sb_parse_duration(const char *text, bool bare_seconds, sb_ns *ret)
 {
     static const unit units[] = {
-        {"ns", 1},           {"us", 1000},           {"ms", 1000000},         {"s", 1000000000},
+        {"ns", 1},           {"us", 1000},          {"ms", 1000000},        {"s", 1000000000},
         {"m", 60000000000U}, {"h", 3600000000000U}, {"d", 86400000000000U}, {"w", 604800000000000U},
     };
     static const uint64_t second = (uint64_t)SB_S;
@@ -50,9 +50,16 @@ bool sb_parse_duration(const char *text, bool bare_seconds, sb_ns *ret)
 bool sb_parse_size(const char *text, uint64_t *ret_bytes)
 {
     static const unit units[] = {
-        {"", 1},           {"B", 1},          {"KiB", 1U << 10},     {"MiB", 1U << 20},
-        {"GiB", 1U << 30}, {"TiB", 1ULL << 40}, {"kB", 1000},          {"MB", 1000000},
-        {"GB", 1000000000}, {"TB", 1000000000000U},
+        {"", 1},
+        {"B", 1},
+        {"KiB", 1U << 10},
+        {"MiB", 1U << 20},
+        {"GiB", 1U << 30},
+        {"TiB", 1ULL << 40},
+        {"kB", 1000},
+        {"MB", 1000000},
+        {"GB", 1000000000},
+        {"TB", 1000000000000U},
     };
     uint64_t value;
     size_t size = number_size(text);
