@@ -13,6 +13,10 @@
 #define ROUND_PAUSE (50 * SB_MS)
 /* Probes of dead servers, all questions together (DESIGN §5). */
 #define PROBE_EVERY SB_S
+/* Somebody else's probe may show within this that the servers are back; then there is a failure to
+ * tell. */
+#define PROBE_WAIT (600 * SB_MS)
+#define PROBE_LOOK (100 * SB_MS)
 
 typedef struct wire {
     sb_attempt attempt; /* first */
@@ -24,6 +28,7 @@ typedef struct wire {
     unsigned sent;
     unsigned round;
     unsigned links;
+    sb_ns began;
     sb_ns asked_at;
     bool asking;     /* an exchange is under way */
     sb_status worst; /* why the last attempt failed */
@@ -156,6 +161,17 @@ static bool may_probe(const sb_ctx *ctx)
     return true;
 }
 
+/* A dead route with a probe out: its end decides for all who wait. */
+static void await_probe(wire *w)
+{
+    sb_env *env = w->attempt.ctx->env;
+    sb_ns now = sb_env_now(env);
+    if (now - w->began >= PROBE_WAIT)
+        fail(w, SB_UNREACHABLE);
+    else
+        sb_timer_set(env, &w->pause, now + PROBE_LOOK);
+}
+
 static void ask_next(wire *w)
 {
     const sb_ctx *ctx = w->attempt.ctx;
@@ -171,9 +187,13 @@ static void ask_next(wire *w)
     }
     bool probe = false;
     int index = sb_pool_choose(ctx->upstreams, pool, w->used, &probe);
-    if (index < 0 || (probe && (w->sent > 0 || !may_probe(ctx)))) {
+    if (index < 0 || (probe && w->sent > 0)) {
         /* What the last server said is the better reason than "all are dead". */
         fail(w, w->sent > 0 ? w->worst : SB_UNREACHABLE);
+        return;
+    }
+    if (probe && !may_probe(ctx)) {
+        await_probe(w);
         return;
     }
     w->used |= UINT64_C(1) << (index & 63);
@@ -192,6 +212,7 @@ static void wire_start(sb_attempt *attempt)
     wire *w = sb_container_of(attempt, wire, attempt);
     w->question = attempt->asked->question;
     w->worst = SB_UNREACHABLE;
+    w->began = sb_env_now(attempt->ctx->env);
     sb_timer_init(&w->pause, pause_over);
     ask_next(w);
 }
