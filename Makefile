@@ -1,6 +1,7 @@
 # A thin face over Meson and tools/. `make help` lists what there is.
 SHELL = /bin/sh
 BUILD ?= build
+override BUILD := $(abspath $(BUILD))
 SEEDS ?= 10000
 SECONDS_EACH ?= 20
 ARGS ?=
@@ -10,7 +11,7 @@ ARGS ?=
 build:
 	@tools/install-deps build
 	@test -e $(BUILD)/build.ninja || meson setup $(BUILD) .
-	@ninja -C $(BUILD)
+	@ninja -C $(BUILD) programs
 	@echo 'built: $(BUILD)/stubbornd $(BUILD)/stubborn (libstubborn.so, the NSS module and the preload library come with the issue that brings the edge to other programs)'
 
 run: build
@@ -24,21 +25,25 @@ test:
 	@tools/run-tests --build $(BUILD) $(ARGS)
 
 demo: build
-	@tools/demo $(ARGS)
+	@STUBBORN_BUILD=$(BUILD) tools/demo $(ARGS)
 
 bench: build
 	@tools/install-deps bench
-	@bench/run $(ARGS)
+	@ninja -C $(BUILD)
+	@SB_BUILD=$(BUILD) bench/run $(ARGS)
 
 fuzz:
 	@tools/install-deps test
 	@tools/fuzz $(SECONDS_EACH) $(ARGS)
 
-sim: build
+sim:
+	@tools/install-deps build
+	@test -e $(BUILD)/build.ninja || meson setup $(BUILD) .
+	@ninja -C $(BUILD) tests/sim/stubborn-sim
 	@$(BUILD)/tests/sim/stubborn-sim --seeds $(SEEDS) $(ARGS)
 
 install: build
-	@meson install -C $(BUILD) $(if $(DESTDIR),--destdir $(DESTDIR))
+	@meson install --no-rebuild -C $(BUILD) $(if $(DESTDIR),--destdir $(DESTDIR))
 
 clean:
 	@rm -rf $(BUILD)

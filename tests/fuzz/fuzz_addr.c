@@ -1,5 +1,5 @@
-/* Addresses and prefixes from any bytes: what parses prints, and what was printed parses back to the
- * same value. Seeds: corpus/addr. */
+/* Addresses and prefixes from any bytes: what parses prints, and what was printed parses back to
+ * the same value. Seeds: corpus/addr. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
