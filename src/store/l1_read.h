@@ -28,7 +28,8 @@ typedef struct sb_l1_header_info {
     bool retired;      /* another inode has taken its place: re-open */
     bool writer_clean; /* the writer closed it in order */
     sb_tick heartbeat; /* last sign of life of the writer */
-    uint16_t policy_epoch, network_epoch;
+    uint16_t policy_epoch;  /* bumped by policy and by every move: the stamp of entries */
+    uint16_t network_epoch; /* moves alone */
     uint32_t network; /* identity of the current network */
     uint64_t capacity_bytes;
     sb_l1_client_settings client;

@@ -63,6 +63,8 @@ void sb_l1_sweep(sb_l1 *l1, unsigned buckets);
 void sb_l1_heartbeat(sb_l1 *l1);
 /* A new policy epoch: entries are plain again once restamped. client NULL: unchanged. */
 void sb_l1_bump_policy(sb_l1 *l1, uint32_t policy_hash, const sb_l1_client_settings *client);
+/* The network the header names. A change bumps both epochs: nothing is servable before it is
+ * restamped. */
 void sb_l1_set_network(sb_l1 *l1, uint32_t network);
 
 typedef struct sb_l1_stats {
