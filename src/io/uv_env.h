@@ -39,7 +39,11 @@ SB_MUST_USE sb_status sb_uv_make_parent(const char *path, sb_why *why);
 /* One sentence of failure with the system's reason; returns the status of error. */
 sb_status sb_uv_why(sb_why *why, int error, const char *format, ...) SB_PRINTF(3, 4);
 
-/* A bound, non-blocking UDP socket with the options of sb_udp_options; shared with io/worker. */
+/* The same for an address that cannot be listened on: a reason, the caller names the address. */
+sb_status sb_uv_why_address(sb_why *why, int error);
+
+/* A bound, non-blocking UDP socket with the options of sb_udp_options; shared with io/worker. why
+ * gets the reason alone, as with every listening socket here: the caller names the address. */
 SB_MUST_USE sb_status sb_udp_socket_open(const sb_udp_options *options, int *ret_fd, sb_why *why);
 /* A listening, non-blocking TCP socket; shared with io/http_mhd. */
 SB_MUST_USE sb_status sb_tcp_socket_listen(const sb_addr *local, int backlog, bool reuse_port,

@@ -29,14 +29,12 @@ static void resume_accepting(sb_timer *timer);
 sb_status sb_tcp_socket_listen(const sb_addr *local, int backlog, bool reuse_port, int *ret_fd,
                                sb_why *why)
 {
-    char text[SB_ADDR_TEXT_MAX];
     struct sockaddr_storage sa;
     socklen_t size = sb_addr_to_sockaddr(local, &sa);
     int one = 1, error = 0;
     int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return sb_uv_why(why, errno, "cannot open a TCP socket for %s",
-                         sb_addr_text_port(local, text));
+        return sb_uv_why_address(why, errno);
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (sa.ss_family == AF_INET6)
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
@@ -48,11 +46,7 @@ sb_status sb_tcp_socket_listen(const sb_addr *local, int backlog, bool reuse_por
         error = errno;
     if (error) {
         close(fd);
-        const char *hint = error == EADDRINUSE ? " (another program uses it)"
-                           : error == EACCES   ? " (ports below 1024 need CAP_NET_BIND_SERVICE)"
-                                               : "";
-        return sb_uv_why(why, error, "cannot listen on TCP %s%s", sb_addr_text_port(local, text),
-                         hint);
+        return sb_uv_why_address(why, error);
     }
     *ret_fd = fd;
     return SB_OK;
@@ -85,6 +79,16 @@ sb_status sb_uv_stream_listen(sb_env *env, const sb_listen_options *options, sb_
     sb_uv_socket_watch(s, UV_READABLE);
     *ret = s->id;
     return SB_OK;
+}
+
+sb_status sb_uv_why_address(sb_why *why, int error)
+{
+    const char *hint = error == EADDRINUSE ? "another program uses it"
+                       : error == EACCES   ? "ports below 1024 need CAP_NET_BIND_SERVICE"
+                       : error == EADDRNOTAVAIL || error == EAFNOSUPPORT
+                           ? "this machine does not have it"
+                           : "the system refuses it";
+    return sb_uv_why(why, error, "%s", hint);
 }
 
 /* The name goes with its socket, unless somebody else's stands there by now. */
@@ -168,7 +172,7 @@ static sb_status unix_socket_listen(const sb_listen_options *options, int *ret_f
     const char *path = options->path;
     size_t length = strlen(path);
     if (length == 0 || length >= sizeof(sun.sun_path))
-        return sb_why_set(why, SB_INVALID, "the socket path %s is longer than %zu bytes", path,
+        return sb_why_set(why, SB_INVALID, "the path must have between 1 and %zu bytes",
                           sizeof(sun.sun_path) - 1);
     memcpy(sun.sun_path, path, length + 1);
     sb_status status = sb_uv_make_parent(path, why);
@@ -178,7 +182,7 @@ static sb_status unix_socket_listen(const sb_listen_options *options, int *ret_f
         return status;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return sb_uv_why(why, errno, "cannot open a Unix socket for %s", path);
+        return sb_uv_why(why, errno, "cannot open a Unix socket");
     bool bound = false;
     int error = 0;
     if (fchmod(fd, 0600) != 0)
@@ -197,7 +201,7 @@ static sb_status unix_socket_listen(const sb_listen_options *options, int *ret_f
         close(fd);
         if (bound)
             unlink(path);
-        return sb_uv_why(why, error, "cannot listen on the socket %s", path);
+        return sb_why_set(why, sb_status_from_errno(error), "%s", strerrordesc_np(error));
     }
     *ret_fd = fd;
     return SB_OK;
@@ -210,18 +214,18 @@ static sb_status remove_stale(const char *path, const struct sockaddr_un *sun, s
         return SB_OK; /* absent, or bind says what is wrong */
     if (!S_ISSOCK(st.st_mode))
         return sb_why_set(why, SB_EXISTS,
-                          "cannot listen on the socket %s: no socket stands there", path);
+                          "what stands there is not a socket");
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return sb_uv_why(why, errno, "cannot open a Unix socket for %s", path);
+        return sb_uv_why(why, errno, "cannot open a Unix socket");
     int error = connect(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 ? 0 : errno;
     close(fd);
     if (error == 0 || error == EAGAIN)
         return sb_why_set(why, SB_EXISTS,
-                          "cannot listen on the socket %s: another program listens there", path);
+                          "another program listens there");
     if (error != ECONNREFUSED)
-        return sb_uv_why(why, error, "cannot listen on the socket %s", path);
+        return sb_why_set(why, sb_status_from_errno(error), "%s", strerrordesc_np(error));
     if (unlink(path) != 0 && errno != ENOENT)
-        return sb_uv_why(why, errno, "cannot remove the abandoned socket %s", path);
+        return sb_uv_why(why, errno, "cannot remove the abandoned socket");
     return SB_OK;
 }

@@ -28,14 +28,12 @@ static void set_buffers(int fd, int bytes);
 
 sb_status sb_udp_socket_open(const sb_udp_options *options, int *ret_fd, sb_why *why)
 {
-    char text[SB_ADDR_TEXT_MAX];
     const sb_addr *local = &options->local;
     struct sockaddr_storage sa;
     int family = local->family == SB_FAMILY_6 ? AF_INET6 : AF_INET;
     int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return sb_uv_why(why, errno, "cannot open a UDP socket for %s",
-                         sb_addr_text_port(local, text));
+        return sb_uv_why_address(why, errno);
     int one = 1;
     int error = set_family_options(fd, options);
     if (!error && options->reuse_port &&
@@ -50,11 +48,7 @@ sb_status sb_udp_socket_open(const sb_udp_options *options, int *ret_fd, sb_why 
     }
     if (error) {
         close(fd);
-        const char *hint = error == EADDRINUSE ? " (another program uses it)"
-                           : error == EACCES   ? " (ports below 1024 need CAP_NET_BIND_SERVICE)"
-                                               : "";
-        return sb_uv_why(why, error, "cannot listen on UDP %s%s", sb_addr_text_port(local, text),
-                         hint);
+        return sb_uv_why_address(why, error);
     }
     *ret_fd = fd;
     return SB_OK;

@@ -285,8 +285,7 @@ static void test_udp_in_use(void **state)
     sb_socket none = {0};
     sb_udp_options o = {.local = open_udp(w, &a, "127.0.0.1:0", NULL)};
     assert_int_equal(w->env->ops->udp_open(w->env, &o, &udp_events, &a, &none, &why), SB_EXISTS);
-    assert_non_null(strstr(why.text, "127.0.0.1:"));
-    assert_non_null(strstr(why.text, "in use"));
+    assert_non_null(strstr(why.text, "another program uses it"));
     assert_false(sb_socket_valid(none)); /* outputs untouched on failure */
 }
 
