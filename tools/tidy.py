@@ -72,8 +72,8 @@ EXCEPTIONS = {
     ("src/base/mem.c", "malloc"): "the allocator", ("src/base/mem.c", "calloc"): "the allocator",
     ("src/base/mem.c", "realloc"): "the allocator", ("src/base/mem.c", "free"): "the allocator",
 }
-# Spelled in pieces, or this file would report itself.
-MACHINE_PATHS = re.compile("(?<![\\w.])/" + "(?:wor" + r"k/\w|hom" + r"e/[a-z]|roo" + r"t/\w|tm"
+# Spelled in pieces, or this file would report itself. Home of `u` or `user` is nobody's.
+MACHINE_PATHS = re.compile("(?<![\\w.])/" + "(?:wor" + r"k/\w|hom" + r"e/(?!u\b|user\b)[a-z]|roo" + r"t/\w|tm"
                            + r"p/(?:brief|build-|bash_jobs)|Use" + r"rs/\w|build" + r"s/\w)")
 
 LOCKS = re.compile(r"pthread_(mutex|rwlock|cond|spin)|mtx_|sem_")
@@ -471,7 +471,7 @@ INNOCENT = {
     "src/dns/a.h": HEAD + "#ifndef SB_DNS_A_H\n#define SB_DNS_A_H\n\n/* Two of a kind. */\n"
                    "int sb_a_get(int a);\nint sb_a_put(int a);\n\n"
                    "int sb_a_end(int a); /* ends */\n\n#endif\n",
-    "docs/a.md": "x" * 300 + "\n",
+    "docs/a.md": "x" * 300 + " /hom" + "e/u/.cache\n",
     "Makefile": "all:\n\ttrue\n",
 }
 
