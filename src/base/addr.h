@@ -40,8 +40,8 @@ bool sb_addr_parse_port(const char *text, size_t size, uint16_t default_port, sb
 const char *sb_addr_text(const sb_addr *addr, char *buffer);
 /* With port: 192.0.2.1:53, [::1]:53. */
 const char *sb_addr_text_port(const sb_addr *addr, char *buffer);
-bool sb_addr_equal(const sb_addr *a, const sb_addr *b);      /* address, scope and port */
-bool sb_addr_same_host(const sb_addr *a, const sb_addr *b);  /* address and scope */
+bool sb_addr_equal(const sb_addr *a, const sb_addr *b);     /* address, scope and port */
+bool sb_addr_same_host(const sb_addr *a, const sb_addr *b); /* address and scope */
 int sb_addr_compare(const sb_addr *a, const sb_addr *b);
 bool sb_addr_is_loopback(const sb_addr *addr); /* 127/8, ::1, and their mapped forms */
 bool sb_addr_is_any(const sb_addr *addr);
