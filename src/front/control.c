@@ -1,0 +1,258 @@
+/* The control socket: listener, clients, lines in and lines out (docs/CONTROL.md).
+ *
+ * A client that does not read is not read from. Never judges a verb: control_verbs.c does. Loop
+ * thread. */
+#include "front/control.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "front/control_private.h"
+#include "front/view.h"
+
+typedef struct client {
+    sb_list link;
+    sb_control *control;
+    sb_socket socket;
+    bool allowed;
+    bool paused;
+    bool ending; /* close once everything is written */
+    sb_text in;
+    size_t searched; /* of in: no newline there */
+    sb_text out;
+    size_t sent;
+} client;
+
+static void accepted(void *owner, sb_socket listener, sb_socket stream, const sb_peer *peer);
+static void received(void *owner, sb_socket socket, const uint8_t *bytes, size_t size);
+static void drained(void *owner, sb_socket socket);
+static void closed(void *owner, sb_socket socket, sb_status why);
+static bool peer_allowed(const sb_control_options *options, const sb_peer *peer);
+static void client_free(client *c);
+static bool serve(client *c);
+static bool flush(client *c);
+static void error_line(const char *sentence, sb_text *ret_line);
+
+static const sb_stream_events client_events = {
+    .received = received,
+    .drained = drained,
+    .closed = closed,
+};
+
+sb_status sb_control_new(const sb_control_options *options, sb_control **ret, sb_why *why)
+{
+    sb_control *control = sb_new(sb_control);
+    if (!control)
+        return sb_why_set(why, SB_NOMEM, "no memory for the control socket");
+    control->engine = options->engine;
+    control->env = sb_engine_env(options->engine);
+    control->options = *options;
+    control->options.path = NULL;
+    sb_list_init(&control->clients);
+    if (options->path && options->path[0]) {
+        sb_listen_options listen = {.path = options->path,
+                                    .mode = 0660,
+                                    .group = options->group,
+                                    .backlog = SB_CONTROL_CLIENTS_MAX};
+        sb_why inner = {""};
+        sb_status status = control->env->ops->stream_listen(control->env, &listen, accepted,
+                                                            control, &control->listener, &inner);
+        if (status != SB_OK) {
+            sb_free(control);
+            return sb_why_set(why, status, "cannot listen on the control socket %s: %s",
+                              options->path,
+                              inner.text[0] ? inner.text : sb_status_text(status));
+        }
+    }
+    *ret = control;
+    return SB_OK;
+}
+
+void sb_control_free(sb_control *control)
+{
+    if (!control)
+        return;
+    while (!sb_list_empty(&control->clients))
+        client_free(sb_container_of(control->clients.next, client, link));
+    control->env->ops->close(control->env, control->listener);
+    sb_free(control);
+}
+
+void sb_control_line(sb_control *control, const char *line, size_t size, bool allowed,
+                     sb_text *ret_line)
+{
+    json_error_t error;
+    sb_control_request request = {.control = control};
+    json_t *body = json_loadb(line, size, JSON_REJECT_DUPLICATES, &error);
+    const char *verb = json_string_value(json_object_get(body, "verb"));
+    request.body = body;
+    if (!body) {
+        (void)sb_why_set(&request.why, SB_INVALID, "the line is not JSON: %s at column %d",
+                         error.text, error.column);
+        error_line(request.why.text, ret_line);
+    } else if (!verb) {
+        error_line("a request is an object with the text \"verb\"", ret_line);
+    } else if (!sb_control_run(&request, verb, allowed)) {
+        error_line(request.why.text, ret_line);
+    } else if (json_object_set_new(request.result, "ok", json_true()) != 0 ||
+               !sb_view_print(json_incref(request.result), ret_line)) {
+        sb_text_fini(ret_line);
+        *ret_line = (sb_text){0};
+        error_line("no memory for this answer", ret_line);
+    }
+    json_decref(request.result);
+    json_decref(body);
+}
+
+static void accepted(void *owner, sb_socket listener, sb_socket stream, const sb_peer *peer)
+{
+    (void)listener;
+    sb_control *control = owner;
+    client *c = sb_new(client);
+    if (!c)
+        return;
+    c->control = control;
+    c->socket = stream;
+    c->allowed = peer_allowed(&control->options, peer);
+    c->in.limit = SB_CONTROL_LINE_MAX * 2;
+    c->out.limit = SB_CONTROL_LINE_MAX * 16;
+    if (control->env->ops->adopt(control->env, stream, &client_events, c) != SB_OK) {
+        sb_free(c);
+        return;
+    }
+    if (control->client_count >= SB_CONTROL_CLIENTS_MAX) {
+        sb_count(sb_engine_stats(control->engine), SB_COUNT_LIMIT_CONTROL);
+        client_free(sb_container_of(control->clients.next, client, link));
+    }
+    sb_list_push(&control->clients, &c->link);
+    control->client_count++;
+}
+
+static void received(void *owner, sb_socket socket, const uint8_t *bytes, size_t size)
+{
+    (void)socket;
+    client *c = owner;
+    if (c->ending)
+        return;
+    sb_list_remove(&c->link);
+    sb_list_push(&c->control->clients, &c->link);
+    sb_text_add_bytes(&c->in, bytes, size);
+    if (c->in.failed)
+        client_free(c);
+    else
+        (void)serve(c);
+}
+
+static void drained(void *owner, sb_socket socket)
+{
+    (void)socket;
+    client *c = owner;
+    if (flush(c))
+        (void)serve(c);
+}
+
+static void closed(void *owner, sb_socket socket, sb_status why)
+{
+    (void)socket;
+    (void)why;
+    client_free(owner);
+}
+
+/* The socket is 0660 with the control group: who got in and is neither root nor the daemon's user
+ * is a member of it, be it by a supplementary group, which SO_PEERCRED does not tell. */
+static bool peer_allowed(const sb_control_options *options, const sb_peer *peer)
+{
+    return peer->is_unix &&
+           (peer->uid == 0 || peer->uid == options->uid || options->group >= 0);
+}
+
+static void client_free(client *c)
+{
+    sb_control *control = c->control;
+    control->env->ops->close(control->env, c->socket);
+    sb_list_remove(&c->link);
+    control->client_count--;
+    sb_text_fini(&c->in);
+    sb_text_fini(&c->out);
+    sb_free(c);
+}
+
+/* Whole lines, one reply at a time: the next is looked at when the last is on its way. False: the
+ * client is gone. */
+static bool serve(client *c)
+{
+    size_t at = 0;
+    while (c->out.size == 0 && !c->ending && c->in.size > at) {
+        const char *line = c->in.data + at;
+        size_t skip = c->searched > at ? c->searched - at : 0;
+        const char *end = memchr(line + skip, '\n', c->in.size - at - skip);
+        size_t size = end ? (size_t)(end - line) : c->in.size - at;
+        if (size > SB_CONTROL_LINE_MAX) {
+            error_line("a line is at most 1 MiB", &c->out);
+            c->ending = true;
+        } else if (end) {
+            sb_control_line(c->control, line, size, c->allowed, &c->out);
+            at += size + 1;
+            c->searched = at;
+        } else {
+            c->searched = c->in.size;
+            break;
+        }
+        sb_text_add_bytes(&c->out, "\n", 1);
+        if (!flush(c))
+            return false;
+    }
+    if (at > 0) {
+        memmove(c->in.data, c->in.data + at, c->in.size - at);
+        c->in.size -= at;
+        c->searched -= at;
+        if (c->in.size == 0) { /* an idle client holds no memory but its own */
+            sb_text_fini(&c->in);
+            c->in = (sb_text){.limit = SB_CONTROL_LINE_MAX * 2};
+        }
+    }
+    bool pause = c->out.size > 0;
+    if (pause != c->paused) {
+        c->paused = pause;
+        c->control->env->ops->stream_pause(c->control->env, c->socket, pause);
+    }
+    return true;
+}
+
+/* In pieces, each once the last has left: the env takes no more than it has room for. False: the
+ * client is gone. */
+static bool flush(client *c)
+{
+    sb_env *env = c->control->env;
+    while (c->sent < c->out.size && env->ops->stream_queued(env, c->socket) < SB_CONTROL_CHUNK) {
+        size_t left = c->out.size - c->sent;
+        size_t size = left < SB_CONTROL_CHUNK ? left : SB_CONTROL_CHUNK;
+        if (c->out.failed ||
+            env->ops->stream_write(env, c->socket, c->out.data + c->sent, size) != SB_OK) {
+            client_free(c);
+            return false;
+        }
+        c->sent += size;
+    }
+    if (c->sent < c->out.size)
+        return true;
+    size_t limit = c->out.limit;
+    sb_text_fini(&c->out);
+    c->out = (sb_text){.limit = limit};
+    c->sent = 0;
+    if (c->ending) {
+        client_free(c); /* what is queued is still sent */
+        return false;
+    }
+    return true;
+}
+
+static void error_line(const char *sentence, sb_text *ret_line)
+{
+    json_t *line = json_object();
+    json_object_set_new(line, "ok", json_false());
+    json_object_set_new(line, "error", sb_view_string(sentence));
+    if (!sb_view_print(line, ret_line))
+        sb_text_add(ret_line, "{\"ok\":false,\"error\":\"no memory\"}");
+}

@@ -1,0 +1,360 @@
+/* The verbs of the control socket: one table, one function each (docs/CONTROL.md).
+ *
+ * Arguments are checked before anything is done: a refused request has changed nothing. Loop
+ * thread. */
+#include <string.h>
+
+#include "base/log.h"
+#include "dns/rdata.h"
+#include "front/control_private.h"
+#include "front/view.h"
+
+#define PIN_ADDRESSES_MAX 16
+#define PIN_SECONDS_MAX ((json_int_t)10 * 366 * 86400)
+#define WARM_NAMES_MAX 1000
+
+typedef struct verb {
+    const char *name;
+    bool changes; /* needs permission */
+    bool (*run)(sb_control_request *request);
+} verb;
+
+static bool refuse(sb_control_request *request, const char *sentence);
+static bool names_of(const json_t *list, size_t i, sb_name *ret_name, sb_why *why);
+
+static bool run_status(sb_control_request *request);
+static bool run_health(sb_control_request *request);
+static bool run_upstreams(sb_control_request *request);
+static bool run_cache_list(sb_control_request *request);
+static bool run_pins(sb_control_request *request);
+static bool run_log_levels(sb_control_request *request);
+static bool run_explain(sb_control_request *request);
+static bool run_services(sb_control_request *request);
+static bool run_flush(sb_control_request *request);
+static bool run_pin(sb_control_request *request);
+static bool run_unpin(sb_control_request *request);
+static bool run_reload(sb_control_request *request);
+static bool run_log(sb_control_request *request);
+static bool run_warm(sb_control_request *request);
+static bool run_dump(sb_control_request *request);
+static bool run_upstreams_reset(sb_control_request *request);
+static bool run_later(sb_control_request *request);
+
+static const verb verbs[] = {
+    {"status", false, run_status},
+    {"health", false, run_health},
+    {"upstreams", false, run_upstreams},
+    {"services", false, run_services},
+    {"explain", false, run_explain},
+    {"cache-list", false, run_cache_list},
+    {"pins", false, run_pins},
+    {"log-levels", false, run_log_levels},
+    {"flush", true, run_flush},
+    {"pin", true, run_pin},
+    {"unpin", true, run_unpin},
+    {"reload", true, run_reload},
+    {"log", true, run_log},
+    {"warm", true, run_warm},
+    {"dump", true, run_dump},
+    {"load", true, sb_control_load},
+    {"upstreams-reset", true, run_upstreams_reset},
+    {"obey", true, run_later},
+    {"drill", true, run_later},
+};
+
+bool sb_control_run(sb_control_request *request, const char *name, bool allowed)
+{
+    for (size_t i = 0; i < SB_ARRAY_SIZE(verbs); i++) {
+        if (strcmp(verbs[i].name, name) != 0)
+            continue;
+        if (verbs[i].changes && !allowed) {
+            sb_log(CONTROL, WARN, "refused", "verb=%s", verbs[i].name);
+            return refuse(request, "this needs root, the daemon's user or the control group");
+        }
+        if (!verbs[i].run(request))
+            return false;
+        if (verbs[i].changes)
+            sb_log(CONTROL, INFO, "done", "verb=%s", verbs[i].name);
+        return request->result || refuse(request, "no memory for this answer");
+    }
+    (void)sb_why_set(&request->why, SB_INVALID, "there is no verb %s", SB_Q(name));
+    return false;
+}
+
+bool sb_control_text(sb_control_request *request, const char *key, const char **ret)
+{
+    const json_t *value = json_object_get(request->body, key);
+    if (!value)
+        return true;
+    if (!json_is_string(value)) {
+        (void)sb_why_set(&request->why, SB_INVALID, "%s must be a text", key);
+        return false;
+    }
+    *ret = json_string_value(value);
+    return true;
+}
+
+bool sb_control_number(sb_control_request *request, const char *key, json_int_t max,
+                       json_int_t *ret)
+{
+    const json_t *value = json_object_get(request->body, key);
+    if (!value)
+        return true;
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > max) {
+        (void)sb_why_set(&request->why, SB_INVALID, "%s must be a number from 0 to %lld", key,
+                         (long long)max);
+        return false;
+    }
+    *ret = json_integer_value(value);
+    return true;
+}
+
+bool sb_control_name(sb_control_request *request, const char *key, sb_name *ret_name)
+{
+    const char *text = NULL;
+    sb_why why = {""};
+    if (!sb_control_text(request, key, &text))
+        return false;
+    if (!text) {
+        (void)sb_why_set(&request->why, SB_INVALID, "%s is missing", key);
+        return false;
+    }
+    if (sb_name_parse(text, strlen(text), ret_name, &why) != SB_OK) {
+        (void)sb_why_set(&request->why, SB_INVALID, "bad %s: %s", key, why.text);
+        return false;
+    }
+    sb_name_fold(ret_name);
+    return true;
+}
+
+bool sb_control_list(sb_control_request *request, bool dump)
+{
+    json_int_t limit = SB_VIEW_PAGE_MAX;
+    uint64_t cursor = 0;
+    const char *cursor_text = NULL;
+    sb_name suffix;
+    bool below = json_object_get(request->body, "suffix") != NULL;
+    if ((below && !sb_control_name(request, "suffix", &suffix)) ||
+        !sb_control_number(request, "limit", SB_VIEW_PAGE_MAX, &limit) ||
+        !sb_control_text(request, "cursor", &cursor_text))
+        return false;
+    if (cursor_text && !sb_view_cursor_parse(cursor_text, &cursor))
+        return refuse(request, "cursor must be the cursor of the page before");
+    sb_view_page page = {.suffix = below ? &suffix : NULL,
+                         .limit = limit ? (unsigned)limit : 1,
+                         .cursor = cursor};
+    request->result = sb_view_cache(request->control->engine, &page,
+                                    dump ? sb_control_dump_entry : sb_view_entry);
+    return true;
+}
+
+static bool refuse(sb_control_request *request, const char *sentence)
+{
+    (void)sb_why_set(&request->why, SB_INVALID, "%s", sentence);
+    return false;
+}
+
+static bool run_status(sb_control_request *request)
+{
+    request->result =
+        json_pack("{s:o}", "status", sb_view_status(request->control->engine, true));
+    return true;
+}
+
+/* The document comes as text from whoever knows the workers, and goes out as a value. */
+static bool run_health(sb_control_request *request)
+{
+    const sb_control_options *options = &request->control->options;
+    sb_text text = {0};
+    if (options->health)
+        options->health(options->context, &text);
+    json_t *document =
+        text.data && !text.failed ? json_loadb(text.data, text.size, 0, NULL) : NULL;
+    sb_text_fini(&text);
+    if (!document)
+        return refuse(request, "there is no health document");
+    request->result = json_pack("{s:o}", "health", document);
+    return true;
+}
+
+static bool run_upstreams(sb_control_request *request)
+{
+    sb_engine *engine = request->control->engine;
+    request->result = json_pack("{s:o, s:o}", "upstreams", sb_view_upstreams(engine, true),
+                                "routes", sb_view_routes(engine));
+    return true;
+}
+
+static bool run_services(sb_control_request *request)
+{
+    request->result = json_pack("{s:o}", "services",
+                                sb_view_services(request->control->engine, true, true));
+    return true;
+}
+
+static bool run_explain(sb_control_request *request)
+{
+    const char *type_text = "A";
+    uint16_t type;
+    sb_name name;
+    if (!sb_control_name(request, "name", &name) || !sb_control_text(request, "type", &type_text))
+        return false;
+    if (!sb_type_parse(type_text, strlen(type_text), &type))
+        return refuse(request, "type must be a record type such as A, AAAA or TYPE65");
+    request->result =
+        json_pack("{s:o}", "explain", sb_view_explain(request->control->engine, &name, type));
+    return true;
+}
+
+static bool run_cache_list(sb_control_request *request)
+{
+    return sb_control_list(request, false);
+}
+
+static bool run_dump(sb_control_request *request)
+{
+    return sb_control_list(request, true);
+}
+
+static bool run_pins(sb_control_request *request)
+{
+    request->result = json_pack("{s:o}", "pins", sb_view_pins(request->control->engine));
+    return true;
+}
+
+static bool run_log_levels(sb_control_request *request)
+{
+    json_t *levels = json_object();
+    for (unsigned i = 0; i < SB_LOG_SUBSYSTEM_COUNT; i++) {
+        sb_log_subsystem subsystem = (sb_log_subsystem)i;
+        json_object_set_new(levels, sb_log_subsystem_text(subsystem),
+                            json_string(sb_log_level_text(sb_log_get_level(subsystem))));
+    }
+    request->result = json_pack("{s:o}", "levels", levels);
+    return true;
+}
+
+static bool run_flush(sb_control_request *request)
+{
+    sb_engine *engine = request->control->engine;
+    bool by_name = json_object_get(request->body, "name") != NULL;
+    bool by_suffix = json_object_get(request->body, "suffix") != NULL;
+    bool all = json_is_true(json_object_get(request->body, "all"));
+    sb_name name = {.size = 1}; /* the root: all */
+    if (by_name + by_suffix + all != 1)
+        return refuse(request, "flush takes one of name, suffix and \"all\":true");
+    if (!all && !sb_control_name(request, by_name ? "name" : "suffix", &name))
+        return false;
+    size_t removed =
+        by_name ? sb_engine_flush_name(engine, &name) : sb_engine_flush_below(engine, &name);
+    request->result = json_pack("{s:I}", "removed", (json_int_t)removed);
+    return true;
+}
+
+static bool run_pin(sb_control_request *request)
+{
+    const json_t *list = json_object_get(request->body, "addresses");
+    json_int_t seconds = 0;
+    sb_addr addresses[PIN_ADDRESSES_MAX];
+    sb_name name;
+    if (!sb_control_name(request, "name", &name) ||
+        !sb_control_number(request, "for_s", PIN_SECONDS_MAX, &seconds))
+        return false;
+    size_t n = json_array_size(list);
+    if (n == 0 || n > PIN_ADDRESSES_MAX)
+        return refuse(request, "addresses must be a list of 1 to 16 addresses");
+    for (size_t i = 0; i < n; i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        if (!text || !sb_addr_parse(text, strlen(text), &addresses[i])) {
+            (void)sb_why_set(&request->why, SB_INVALID, "%s is not an address",
+                             text ? SB_Q(text) : "an element of addresses");
+            return false;
+        }
+    }
+    if (sb_engine_pin(request->control->engine, &name, addresses, n, seconds * SB_S,
+                      &request->why) != SB_OK)
+        return request->why.text[0] ? false : refuse(request, "the pin could not be set");
+    request->result = json_object();
+    return true;
+}
+
+static bool run_unpin(sb_control_request *request)
+{
+    sb_name name;
+    if (!sb_control_name(request, "name", &name))
+        return false;
+    if (sb_engine_unpin(request->control->engine, &name) != SB_OK)
+        return refuse(request, "that name is not pinned");
+    request->result = json_object();
+    return true;
+}
+
+static bool run_reload(sb_control_request *request)
+{
+    const sb_control_options *options = &request->control->options;
+    if (!options->reload)
+        return refuse(request, "this program does not reload");
+    if (options->reload(options->context, &request->why) != SB_OK)
+        return request->why.text[0] ? false : refuse(request, "the reload failed");
+    request->result = json_object();
+    return true;
+}
+
+static bool run_log(sb_control_request *request)
+{
+    const char *subsystem_text = NULL, *level_text = NULL;
+    sb_log_subsystem subsystem;
+    sb_log_level level;
+    if (!sb_control_text(request, "subsystem", &subsystem_text) ||
+        !sb_control_text(request, "level", &level_text))
+        return false;
+    if (!level_text || !sb_log_level_parse(level_text, &level))
+        return refuse(request, "level must be error, warn, info, debug or trace");
+    bool all = subsystem_text && strcmp(subsystem_text, "all") == 0;
+    if (!all && (!subsystem_text || !sb_log_subsystem_parse(subsystem_text, &subsystem)))
+        return refuse(request, "there is no such subsystem: log-levels lists them");
+    for (unsigned i = 0; i < SB_LOG_SUBSYSTEM_COUNT; i++)
+        if (all || i == (unsigned)subsystem)
+            sb_log_set_level((sb_log_subsystem)i, level);
+    return run_log_levels(request);
+}
+
+static bool run_warm(sb_control_request *request)
+{
+    const json_t *list = json_object_get(request->body, "names");
+    size_t n = json_array_size(list);
+    sb_name name;
+    if (n == 0 || n > WARM_NAMES_MAX)
+        return refuse(request, "names must be a list of 1 to 1000 names");
+    for (size_t i = 0; i < n; i++)
+        if (!names_of(list, i, &name, &request->why))
+            return false;
+    for (size_t i = 0; i < n; i++)
+        if (names_of(list, i, &name, &request->why))
+            sb_engine_warm(request->control->engine, &name);
+    request->result = json_pack("{s:I}", "warming", (json_int_t)n);
+    return true;
+}
+
+static bool names_of(const json_t *list, size_t i, sb_name *ret_name, sb_why *why)
+{
+    sb_why inner = {"it is not a text"};
+    const char *text = json_string_value(json_array_get(list, i));
+    if (text && sb_name_parse(text, strlen(text), ret_name, &inner) == SB_OK)
+        return true;
+    (void)sb_why_set(why, SB_INVALID, "bad name number %zu: %s", i + 1, inner.text);
+    return false;
+}
+
+static bool run_upstreams_reset(sb_control_request *request)
+{
+    sb_upstreams_reset(sb_engine_upstreams(request->control->engine));
+    request->result = json_object();
+    return true;
+}
+
+static bool run_later(sb_control_request *request)
+{
+    return refuse(request, "this arrives with a later version");
+}
