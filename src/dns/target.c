@@ -193,8 +193,7 @@ static sb_status parse_scheme(sb_target *t, sb_why *why)
             if (n < length)
                 continue;
             t->tls = t->tls || schemes[k].tls;
-            if (t->port == 0)
-                t->port = schemes[k].port;
+            t->port = schemes[k].port; /* the last part known: it is nearest to the wire */
         }
         begin = i + 1;
     }
