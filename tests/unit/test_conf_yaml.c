@@ -207,7 +207,12 @@ static void query_and_cache_sections(void **state)
     assert_int_equal(s->cache.prefetch_permille, 0);
     assert_name(&s->cache.warm[0], "api.example.com");
     sb_settings_unref(s);
+}
 
+static void words_of_query_and_cache(void **state)
+{
+    (void)state;
+    sb_settings *s;
     static const struct {
         const char *text;
         sb_share share;
@@ -745,6 +750,7 @@ int main(void)
         cmocka_unit_test(upstreams_section),
         cmocka_unit_test(routes_section),
         cmocka_unit_test(query_and_cache_sections),
+        cmocka_unit_test(words_of_query_and_cache),
         cmocka_unit_test(names_section),
         cmocka_unit_test(other_sections),
         cmocka_unit_test(empty_files_and_sections_change_nothing),
