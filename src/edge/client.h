@@ -5,7 +5,7 @@
 #ifndef SB_EDGE_CLIENT_H
 #define SB_EDGE_CLIENT_H
 
-#include "core/env.h"
+#include "core/settings.h"
 #include "dns/reply.h"
 
 typedef struct sb_edge_client {
@@ -34,8 +34,8 @@ typedef struct sb_edge_reply {
     int ede;
     char ede_text[121];
 } sb_edge_reply;
-/* The next reply, whichever question it answers. SB_TIMEOUT at the deadline; SB_CLOSED; SB_MALFORMED
- * for what is no reply. */
+/* The next reply, whichever question it answers. SB_TIMEOUT at the deadline; SB_CLOSED;
+ * SB_MALFORMED for what is no reply. */
 SB_MUST_USE sb_status sb_edge_client_receive(sb_edge_client *client, sb_ns deadline,
                                              sb_edge_reply *ret, sb_why *why);
 /* Takes the bytes of a whole message: for replies made without a daemon. */

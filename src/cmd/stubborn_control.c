@@ -1,0 +1,491 @@
+/* The verbs that need the daemon: one JSON line to its control socket, one back (docs/CONTROL.md).
+ *
+ * Never does any of it itself. The main thread. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "front/view.h"
+#include "cmd/stubborn.h"
+
+#define CONTROL_NAME "stubborn.ctl"
+#define REPLY_MAX ((size_t)64 * 1024 * 1024)
+#define DEADLINE (10 * SB_S)
+#define DUMP_MAX ((size_t)1024 * 1024 * 1024)
+#define LOAD_BATCH 200                   /* entries a line: the daemon takes lines up to 1 MiB */
+#define LOAD_BATCH_BYTES (700 * 1024)
+
+static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply);
+static bool control_path(sb_cli *cli, char *ret_path, size_t capacity);
+static int simple(sb_cli *cli, json_t *take_request, const char *done);
+static int show(sb_cli *cli, const char *verb, const char *key, void (*print)(const json_t *));
+static void print_status(const json_t *value);
+static void print_health(const json_t *value);
+static void print_upstreams(const json_t *value);
+static void print_service(const char *name, const json_t *service);
+static void print_entry(const json_t *entry);
+static void print_levels(const json_t *levels);
+static const char *text_of(const json_t *object, const char *key);
+static long long number_of(const json_t *object, const char *key);
+static double real_of(const json_t *object, const char *key);
+static json_t *names_array(sb_cli *cli, unsigned from);
+static int pages(sb_cli *cli, const char *verb, const char *suffix, FILE *out,
+                 void (*print)(const json_t *), json_t *list);
+static int load_batch(sb_cli *cli, json_t *take_entries, json_int_t totals[3]);
+
+int sb_run_status(sb_cli *cli)
+{
+    return show(cli, "status", "status", print_status);
+}
+
+int sb_run_upstreams(sb_cli *cli)
+{
+    return show(cli, "upstreams", "upstreams", print_upstreams);
+}
+
+int sb_run_health(sb_cli *cli)
+{
+    json_t *reply;
+    int code = call(cli, json_pack("{s:s}", "verb", "health"), &reply);
+    if (code != SB_EXIT_OK)
+        return code;
+    json_t *health = json_object_get(reply, "health");
+    const char *level = text_of(health, "status");
+    if (cli->operand_count > 0) {
+        health = json_object_get(json_object_get(health, "services"), cli->operands[0]);
+        if (!health) {
+            sb_cli_complain("the daemon has no service '%s'", cli->operands[0]);
+            json_decref(reply);
+            return SB_EXIT_USAGE;
+        }
+        level = text_of(health, "status");
+    }
+    if (sb_cli_has(cli, SB_ARG_STRICT) && strcmp(level, "healthy") != 0)
+        code = SB_EXIT_DEGRADED;
+    if (sb_cli_has(cli, SB_ARG_JSON))
+        sb_cli_json(json_incref(health));
+    else if (cli->operand_count > 0)
+        print_service(cli->operands[0], health);
+    else
+        print_health(health);
+    json_decref(reply);
+    return code;
+}
+
+int sb_run_cache_list(sb_cli *cli)
+{
+    bool json = sb_cli_has(cli, SB_ARG_JSON);
+    json_t *list = json ? json_array() : NULL;
+    const char *suffix = cli->operand_count ? cli->operands[0] : NULL;
+    int code = pages(cli, "cache-list", suffix, NULL, print_entry, list);
+    if (json && code == SB_EXIT_OK)
+        sb_cli_json(json_pack("{s:O}", "entries", list));
+    json_decref(list);
+    return code;
+}
+
+int sb_run_cache_flush(sb_cli *cli)
+{
+    const char *below = cli->arg[SB_ARG_BELOW];
+    bool all = sb_cli_has(cli, SB_ARG_ALL);
+    if ((cli->operand_count > 0) + (below != NULL) + all != 1) {
+        sb_cli_complain("flush takes one of NAME, --below SUFFIX and --all");
+        return SB_EXIT_USAGE;
+    }
+    json_t *request = json_pack("{s:s}", "verb", "flush");
+    if (all)
+        json_object_set_new(request, "all", json_true());
+    else
+        json_object_set_new(request, below ? "suffix" : "name",
+                            sb_view_string(below ? below : cli->operands[0]));
+    json_t *reply;
+    int code = call(cli, request, &reply);
+    if (code != SB_EXIT_OK)
+        return code;
+    if (sb_cli_has(cli, SB_ARG_JSON))
+        sb_cli_json(json_incref(reply));
+    else
+        printf("%lld entries forgotten\n", number_of(reply, "removed"));
+    json_decref(reply);
+    return SB_EXIT_OK;
+}
+
+int sb_run_cache_dump(sb_cli *cli)
+{
+    const char *path = cli->operand_count ? cli->operands[0] : "-";
+    bool to_file = strcmp(path, "-") != 0;
+    FILE *out = to_file ? fopen(path, "we") : stdout;
+    if (!out) {
+        sb_cli_complain("cannot write %s: %s", path, strerror(errno));
+        return SB_EXIT_FAILED;
+    }
+    int code = pages(cli, "dump", NULL, out, NULL, NULL);
+    bool written = fflush(out) == 0 && !ferror(out);
+    if (to_file)
+        written = fclose(out) == 0 && written;
+    if (!written && code == SB_EXIT_OK) {
+        sb_cli_complain("cannot write %s", path);
+        code = SB_EXIT_FAILED;
+    }
+    return code;
+}
+
+int sb_run_cache_load(sb_cli *cli)
+{
+    const char *path = cli->operand_count ? cli->operands[0] : "/dev/stdin";
+    sb_why why = {{0}};
+    uint8_t *bytes;
+    size_t size, lines = 0, batch_bytes = 0;
+    json_int_t totals[3] = {0};
+    int code = SB_EXIT_OK;
+    if (sb_cli_read_file(path, DUMP_MAX, &bytes, &size, &why) != SB_OK) {
+        sb_cli_complain("%s", why.text);
+        return SB_EXIT_FAILED;
+    }
+    json_t *batch = json_array();
+    for (size_t at = 0; at < size && code == SB_EXIT_OK;) {
+        const uint8_t *end = memchr(bytes + at, '\n', size - at);
+        size_t length = end ? (size_t)(end - (bytes + at)) : size - at;
+        json_error_t error;
+        lines++;
+        json_t *entry = length ? json_loadb((const char *)bytes + at, length, 0, &error) : NULL;
+        if (length && !entry) {
+            sb_cli_complain("%s:%zu: %s", path, lines, error.text);
+            code = SB_EXIT_USAGE;
+        } else if (entry) {
+            json_array_append_new(batch, entry);
+            batch_bytes += length;
+        }
+        at += length + 1;
+        if (code == SB_EXIT_OK && (json_array_size(batch) >= LOAD_BATCH ||
+                                   batch_bytes > LOAD_BATCH_BYTES || at >= size)) {
+            code = load_batch(cli, batch, totals);
+            batch = json_array();
+            batch_bytes = 0;
+        }
+    }
+    json_decref(batch);
+    sb_free(bytes);
+    if (code != SB_EXIT_OK)
+        return code;
+    if (sb_cli_has(cli, SB_ARG_JSON))
+        sb_cli_json(json_pack("{s:I, s:I, s:I}", "loaded", totals[0], "older", totals[1],
+                              "refused", totals[2]));
+    else
+        printf("%lld loaded, %lld older than what is there, %lld refused\n",
+               (long long)totals[0], (long long)totals[1], (long long)totals[2]);
+    return SB_EXIT_OK;
+}
+
+int sb_run_cache_warm(sb_cli *cli)
+{
+    return simple(cli,
+                  json_pack("{s:s, s:o}", "verb", "warm", "names", names_array(cli, 0)),
+                  "asked for");
+}
+
+int sb_run_pin(sb_cli *cli)
+{
+    sb_ns duration = 0;
+    const char *text = cli->arg[SB_ARG_FOR];
+    sb_name name;
+    if (text && (!sb_parse_duration(text, true, &duration) || duration < SB_S)) {
+        sb_cli_complain("--for: '%s' is not a duration of a second or more, such as 90s or 1h",
+                        text);
+        return SB_EXIT_USAGE;
+    }
+    if (!sb_cli_name(cli->operands[0], &name))
+        return SB_EXIT_USAGE;
+    for (unsigned i = 1; i < cli->operand_count; i++) {
+        sb_addr addr;
+        if (!sb_addr_parse(cli->operands[i], strlen(cli->operands[i]), &addr)) {
+            sb_cli_complain("'%s' is not an address", cli->operands[i]);
+            return SB_EXIT_USAGE;
+        }
+    }
+    return simple(cli,
+                  json_pack("{s:s, s:o, s:o, s:I}", "verb", "pin", "name",
+                            sb_view_string(cli->operands[0]), "addresses", names_array(cli, 1),
+                            "for_s", (json_int_t)(duration / SB_S)),
+                  "pinned");
+}
+
+int sb_run_unpin(sb_cli *cli)
+{
+    sb_name name;
+    if (!sb_cli_name(cli->operands[0], &name))
+        return SB_EXIT_USAGE;
+    return simple(cli,
+                  json_pack("{s:s, s:o}", "verb", "unpin", "name",
+                            sb_view_string(cli->operands[0])),
+                  "unpinned");
+}
+
+int sb_run_reload(sb_cli *cli)
+{
+    return simple(cli, json_pack("{s:s}", "verb", "reload"), "reloaded");
+}
+
+int sb_run_log(sb_cli *cli)
+{
+    if (cli->operand_count == 0)
+        return show(cli, "log-levels", "levels", print_levels);
+    if (cli->operand_count == 1) {
+        sb_cli_complain("usage: stubborn log [SUBSYSTEM LEVEL]");
+        return SB_EXIT_USAGE;
+    }
+    return simple(cli,
+                  json_pack("{s:s, s:o, s:o}", "verb", "log", "subsystem",
+                            sb_view_string(cli->operands[0]), "level",
+                            sb_view_string(cli->operands[1])),
+                  "set");
+}
+
+/* The exit code when it is not SB_EXIT_OK was explained. */
+static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply)
+{
+    char path[108];
+    sb_text line = {0}, answer = {.limit = 2 * REPLY_MAX};
+    sb_why why = {{0}};
+    json_t *reply = NULL;
+    int code = SB_EXIT_FAILED;
+    bool printed = sb_view_print(take_request, &line);
+    if (!sb_cli_settings(cli)) {
+        code = SB_EXIT_USAGE;
+        goto done;
+    }
+    if (!printed || !control_path(cli, path, sizeof path)) {
+        sb_cli_complain("the request cannot be made");
+        goto done;
+    }
+    sb_ns deadline = sb_edge_now() + (cli->timeout ? cli->timeout : DEADLINE);
+    sb_status status = sb_edge_control(path, line.data, REPLY_MAX, deadline, &answer, &why);
+    if (status != SB_OK) {
+        sb_cli_complain("%s%s", why.text,
+                        status == SB_NOTFOUND || status == SB_CONNREFUSED
+                            ? "; is stubbornd running?"
+                            : "");
+        code = SB_EXIT_NO_DAEMON;
+        goto done;
+    }
+    reply = json_loadb(answer.data ? answer.data : "", answer.size, 0, NULL);
+    if (!json_is_true(json_object_get(reply, "ok"))) {
+        const char *error = json_string_value(json_object_get(reply, "error"));
+        sb_cli_complain("%s", error ? error : "the daemon's reply makes no sense");
+        goto done;
+    }
+    (void)json_object_del(reply, "ok");
+    *ret_reply = json_incref(reply);
+    code = SB_EXIT_OK;
+done:
+    json_decref(reply);
+    sb_text_fini(&line);
+    sb_text_fini(&answer);
+    return code;
+}
+
+/* Beside the DNS socket (CONTRACT, DNS). */
+static bool control_path(sb_cli *cli, char *ret_path, size_t capacity)
+{
+    const char *socket = sb_cli_socket(cli);
+    const char *slash = strrchr(socket, '/');
+    int directory = slash ? (int)(slash - socket) + 1 : 0;
+    int size = snprintf(ret_path, capacity, "%.*s%s", directory, socket, CONTROL_NAME);
+    return size > 0 && (size_t)size < capacity;
+}
+
+static int simple(sb_cli *cli, json_t *take_request, const char *done)
+{
+    json_t *reply;
+    int code = call(cli, take_request, &reply);
+    if (code != SB_EXIT_OK)
+        return code;
+    if (sb_cli_has(cli, SB_ARG_JSON)) {
+        json_object_set_new(reply, "ok", json_true());
+        sb_cli_json(json_incref(reply));
+    } else {
+        printf("%s\n", done);
+    }
+    json_decref(reply);
+    return SB_EXIT_OK;
+}
+
+static int show(sb_cli *cli, const char *verb, const char *key, void (*print)(const json_t *))
+{
+    json_t *reply;
+    int code = call(cli, json_pack("{s:s}", "verb", verb), &reply);
+    if (code != SB_EXIT_OK)
+        return code;
+    json_t *value = json_object_get(reply, key);
+    if (sb_cli_has(cli, SB_ARG_JSON))
+        sb_cli_json(json_incref(json_is_object(value) ? value : reply));
+    else
+        print(value);
+    json_decref(reply);
+    return SB_EXIT_OK;
+}
+
+static void print_status(const json_t *value)
+{
+    const json_t *cache = json_object_get(value, "cache");
+    const json_t *listen = json_object_get(value, "listen"), *dns = json_object_get(listen, "dns");
+    printf("stubbornd %s, %s, network %08llx, %lld questions under way\n",
+           text_of(value, "version"),
+           json_is_true(json_object_get(value, "ready")) ? "ready" : "not ready",
+           number_of(value, "network"), number_of(value, "flights"));
+    printf("listens on");
+    for (size_t i = 0; i < json_array_size(dns); i++)
+        printf(" %s", json_string_value(json_array_get(dns, i)));
+    printf(", socket %s\n", text_of(listen, "socket"));
+    printf("cache %s%s: %lld entries, %lld of %lld KiB, %lld writes, %lld evicted\n",
+           text_of(cache, "file"),
+           json_is_true(json_object_get(cache, "in_file")) ? "" : " (in memory only)",
+           number_of(cache, "entries"), number_of(cache, "used_bytes") / 1024,
+           number_of(cache, "capacity_bytes") / 1024, number_of(cache, "writes"),
+           number_of(cache, "evictions"));
+    print_upstreams(json_object_get(value, "upstreams"));
+    const char *name;
+    json_t *service;
+    json_object_foreach (json_object_get(value, "services"), name, service)
+        print_service(name, service);
+}
+
+static void print_health(const json_t *value)
+{
+    const json_t *dns = json_object_get(value, "dns"), *metrics = json_object_get(dns, "metrics");
+    printf("%s\n", text_of(value, "status"));
+    printf("dns %s: error rate %.1f %% over %lld s, %lld questions, hit rate %.1f %%\n",
+           text_of(dns, "status"), 100 * real_of(dns, "error_rate"), number_of(dns, "window_s"),
+           number_of(metrics, "resolution_attempts"), 100 * real_of(metrics, "cache_hit_rate"));
+    const json_t *fallbacks = json_object_get(metrics, "fallback_uses");
+    printf("fallbacks: %lld stale, %lld emergency, %lld guess\n", number_of(fallbacks, "stale"),
+           number_of(fallbacks, "emergency"), number_of(fallbacks, "guess"));
+    print_upstreams(json_object_get(value, "upstreams"));
+    const char *name;
+    json_t *service;
+    json_object_foreach (json_object_get(value, "services"), name, service)
+        print_service(name, service);
+}
+
+static void print_upstreams(const json_t *value)
+{
+    size_t i;
+    json_t *server;
+    json_array_foreach (value, i, server) {
+        const char *address = text_of(server, "address"), *name = text_of(server, "name");
+        printf("upstream %-24s %-9s %8.1f ms %6.1f %%", address, text_of(server, "breaker"),
+               real_of(server, "srtt_ms"), 100 * real_of(server, "success_rate"));
+        if (strcmp(address, name) != 0)
+            printf("  %s", name);
+        if (json_object_get(server, "queries"))
+            printf("  %lld queries, %lld timeouts, %lld errors", number_of(server, "queries"),
+                   number_of(server, "timeouts"), number_of(server, "errors"));
+        printf("\n");
+    }
+}
+
+static void print_service(const char *name, const json_t *service)
+{
+    size_t i;
+    json_t *address;
+    printf("service %s: %s", name, text_of(service, "status"));
+    if (json_object_get(service, "source"))
+        printf(", %s, %lld s old", text_of(service, "source"), number_of(service, "age_s"));
+    json_array_foreach (json_object_get(service, "addresses"), i, address)
+        printf(" %s", json_string_value(address));
+    printf("\n");
+}
+
+static void print_entry(const json_t *entry)
+{
+    size_t i;
+    json_t *record;
+    printf("%s %s %s %s, %lld s old, ttl %lld s", text_of(entry, "name"), text_of(entry, "type"),
+           text_of(entry, "kind"), text_of(entry, "state"), number_of(entry, "age_s"),
+           number_of(entry, "ttl_s"));
+    json_array_foreach (json_object_get(entry, "records"), i, record)
+        printf("; %s", json_string_value(record));
+    printf("\n");
+}
+
+static void print_levels(const json_t *levels)
+{
+    const char *name;
+    json_t *level;
+    json_object_foreach ((json_t *)levels, name, level)
+        printf("%-10s %s\n", name, json_string_value(level));
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "?";
+}
+
+static long long number_of(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+static double real_of(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+static json_t *names_array(sb_cli *cli, unsigned from)
+{
+    json_t *list = json_array();
+    for (unsigned i = from; i < cli->operand_count; i++)
+        json_array_append_new(list, sb_view_string(cli->operands[i]));
+    return list;
+}
+
+/* A listing page by page, each entry printed, written as a line, or kept. */
+static int pages(sb_cli *cli, const char *verb, const char *suffix, FILE *out,
+                 void (*print)(const json_t *), json_t *list)
+{
+    json_t *cursor = json_null();
+    for (;;) {
+        json_t *reply, *entry;
+        size_t i;
+        json_t *request = json_pack("{s:s}", "verb", verb);
+        if (suffix)
+            json_object_set_new(request, "suffix", sb_view_string(suffix));
+        if (json_is_string(cursor))
+            json_object_set(request, "cursor", cursor);
+        json_decref(cursor);
+        int code = call(cli, request, &reply);
+        if (code != SB_EXIT_OK)
+            return code;
+        json_array_foreach (json_object_get(reply, "entries"), i, entry) {
+            if (list)
+                json_array_append(list, entry);
+            else if (out)
+                (void)(json_dumpf(entry, out, JSON_COMPACT) == 0 && fputc('\n', out));
+            else
+                print(entry);
+        }
+        cursor = json_incref(json_object_get(reply, "cursor"));
+        json_decref(reply);
+        if (!json_is_string(cursor))
+            break;
+    }
+    json_decref(cursor);
+    return SB_EXIT_OK;
+}
+
+static int load_batch(sb_cli *cli, json_t *take_entries, json_int_t totals[3])
+{
+    json_t *reply;
+    int code = call(cli, json_pack("{s:s, s:o}", "verb", "load", "entries", take_entries), &reply);
+    if (code != SB_EXIT_OK)
+        return code;
+    totals[0] += number_of(reply, "loaded");
+    totals[1] += number_of(reply, "older");
+    totals[2] += number_of(reply, "refused");
+    if (json_object_get(reply, "first_refused"))
+        sb_cli_complain("refused: %s", text_of(reply, "first_refused"));
+    json_decref(reply);
+    return SB_EXIT_OK;
+}
