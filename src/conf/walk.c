@@ -434,7 +434,7 @@ static sb_status unknown_key(sb_conf_walk *w, const sb_conf_place *at, const yam
     char list[256], shown[64];
     size_t count = 0;
     sb_writer writer = sb_writer_of(list, sizeof(list) - 1);
-    for (; keys[count].name && count < KEYS_MAX; count++) {
+    for (; count < KEYS_MAX && keys[count].name; count++) {
         names[count] = keys[count].name;
         sb_write_format(&writer, "%s%s", count > 0 ? ", " : "", names[count]);
     }

@@ -45,6 +45,8 @@ sb_status sb_settings_freeze(sb_settings *s, sb_why *why)
         status = freeze_routes(s, why);
     if (status == SB_OK)
         status = freeze_names(s, why);
+    if (status == SB_NOMEM)
+        return sb_why_set(why, SB_NOMEM, "no memory for the settings");
     if (status != SB_OK)
         return status;
     s->hash = hash_settings(s);

@@ -664,6 +664,49 @@ static void an_anchor_within_itself_ends(void **state)
     refused("cache: &a {stale: *a}", "t.yaml:1:12: cache.stale.stale: unknown key");
 }
 
+static const char *get_some(void *context, const char *name)
+{
+    (void)context;
+    if (strcmp(name, "STUBBORN_FALLBACK") == 0)
+        return "a.example=10.0.0.1;b.example=10.0.0.2";
+    if (strcmp(name, "STUBBORN_SERVERS") == 0)
+        return "10.0.0.7,tls://10.0.0.8#x";
+    return strcmp(name, "MLFLOW_TRACKING_URI") == 0 ? "http://mlflow.example" : NULL;
+}
+
+/* Wherever the memory ends, loading ends with SB_NOMEM and a sentence, and nothing leaks. */
+static void memory_may_end_anywhere(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "listen: {dns: [127.0.0.1:53], http_hosts: [a], allow: [10.0.0.0/8],"
+        " control: 'group:g', socket: /x/y}\n"
+        "upstreams: [10.0.0.1, {address: 'tls://10.0.0.2#x', name: n}]\n"
+        "routes: [{suffix: c, upstreams: [10.0.0.3], strategies: [wire]}]\n"
+        "query: {search: [a]}\ncache: {file: /x/c, warm: [a.b]}\n"
+        "names: [{match: a, emergency: [10.0.0.4], probe: {http: 'http://a/'}}]\n"
+        "services: [{name: a, uri: b, probe: {http: /x}}]\n"
+        "mdns: {interfaces: [a, b]}\n"
+        "health: {alert: {command: [/x, y], webhook: 'http://x/'}}\n";
+    bool whole = false;
+    for (size_t more = 0; !whole; more += 16) {
+        sb_settings *s = fresh();
+        sb_why why = {""};
+        s->arena.limit_bytes = s->arena.used_bytes + more;
+        sb_status status = load(s, text, &why);
+        if (status == SB_OK) {
+            status = sb_settings_env(s, get_some, NULL, &why);
+            if (status == SB_OK)
+                status = sb_settings_freeze(s, &why);
+        }
+        if (status != SB_OK && status != SB_NOMEM)
+            fail_msg("%zu: %s", more, why.text);
+        assert_true(status == SB_OK || why.text[0] != '\0');
+        whole = status == SB_OK;
+        sb_settings_unref(s);
+    }
+}
+
 /* --- the packaged example --- */
 
 static char *packaged(void)
@@ -767,6 +810,7 @@ int main(void)
         cmocka_unit_test(bad_syntax),
         cmocka_unit_test(depth_size_and_counts_are_bounded),
         cmocka_unit_test(an_anchor_within_itself_ends),
+        cmocka_unit_test(memory_may_end_anywhere),
         cmocka_unit_test(the_packaged_file_is_the_default),
     };
     return cmocka_run_group_tests_name("conf_yaml", tests, NULL, NULL);
