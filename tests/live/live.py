@@ -1,4 +1,4 @@
-"""What the live tests share: TAP, DNS messages by hand, the daemon under test with a world of its own.
+"""What the live tests share: TAP, DNS messages by hand, the daemon with a world of its own.
 
 Standard library only; nothing leaves loopback. SB_BUILD names the build, else build/ beside tests/.
 """

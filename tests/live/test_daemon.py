@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The daemon through an outage: answers, stale answers, kill -9, restart, emergency, recovery, end."""
+"""The daemon through an outage: answers, stale ones, kill -9, restart, emergency, recovery."""
 import os
 import signal
 import socket
@@ -44,7 +44,7 @@ def leaves_from_the_address_asked():
                                            listen="allow: [127.0.0.0/8]") as d:
             d.addresses = [f"0.0.0.0:{d.dns}"]
             d.start()
-            for host in ("127.0.0.5", "127.0.0.6", "127.0.0.5"):  # a connected socket takes no other
+            for host in ("127.0.0.5", "127.0.0.6", "127.0.0.5"):  # our sockets are connected
                 equal(addresses(d.ask("a.example", host=host)), [address_of("a.example")], host)
 
 
@@ -94,7 +94,7 @@ def failures_without_history():
 
 
 def slow_and_truncated():
-    """A slow upstream is waited for; a truncated answer is asked again over TCP; a forged ID ignored"""
+    """Slow: waited for. Truncated: asked again over TCP. Forged ID: ignored. No EDNS: without"""
     with BadServer() as server, Daemon([server]) as d:
         d.start()
         server.set("delay", 150)
@@ -109,7 +109,7 @@ def slow_and_truncated():
 
 
 def killed_in_the_outage():
-    """kill -9 and a restart while every upstream is dead: known names are answered, then recovery"""
+    """kill -9 and a restart while every upstream is dead: known names answered, then recovery"""
     emergency = ('names:\n  - {match: mlflow.example, emergency: [10.9.8.7]}\n')
     with BadServer() as server, Daemon([server], config=emergency) as d:
         d.start()
