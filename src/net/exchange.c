@@ -15,6 +15,8 @@
 #define QUERY_MAX 512             /* header, question (259) and OPT (11) with room */
 #define STREAM_FIRST 2048         /* most responses over TCP fit */
 
+static void lead(sb_exchange *x);
+static void release_followers(sb_exchange *x);
 static void ask_udp(sb_exchange *x);
 static void ask_tcp(sb_exchange *x);
 static size_t write_query(sb_exchange *x, uint8_t *buffer, size_t capacity);
@@ -34,6 +36,7 @@ static bool wants_no_edns(const sb_exchange *x, const sb_msg *msg);
 static sb_status take(sb_exchange *x, const sb_msg *msg);
 static void stop(sb_op *op);
 static void report(sb_exchange *x);
+static bool is_names_own(sb_exchange *x);
 static bool is_verdict(int ede);
 static void emit(sb_exchange *x, sb_event_type type, uint32_t a, uint32_t b);
 
@@ -55,15 +58,54 @@ void sb_exchange_start(sb_exchange *x, sb_upstreams *ups, sb_upstream *server,
     if (server->no_edns && server->no_edns_until <= sb_env_now(env))
         server->no_edns = false;
     x->edns = !server->no_edns;
+    sb_list_init(&x->link);
+    sb_list_init(&x->followers);
     sb_op_start(&x->op, env, parent, deadline, done, stop);
-    if (server->breaker != SB_BREAKER_CLOSED) {
-        x->probing = true;
-        sb_upstream_probe_begin(ups, server);
+    sb_list_each (it, &server->exchanges) {
+        sb_exchange *leader = sb_container_of(it, sb_exchange, link);
+        if (!sb_question_equal(&leader->question, &x->question))
+            continue;
+        x->following = true;
+        sb_list_push(&leader->followers, &x->link);
+        return;
     }
-    if (server->tls)
+    lead(x);
+}
+
+static void lead(sb_exchange *x)
+{
+    x->following = false;
+    sb_list_push(&x->server->exchanges, &x->link);
+    if (x->server->breaker != SB_BREAKER_CLOSED) {
+        x->probing = true;
+        sb_upstream_probe_begin(x->ups, x->server);
+    }
+    if (x->server->tls)
         ask_tcp(x);
     else
         ask_udp(x);
+}
+
+/* The end of a leader is its followers' end, but for a cancelled one: the first takes its place. */
+static void release_followers(sb_exchange *x)
+{
+    bool finished = x->op.state == SB_OP_FINISHED;
+    sb_list *first = finished ? NULL : sb_list_pop(&x->followers);
+    if (first) {
+        sb_exchange *next = sb_container_of(first, sb_exchange, link);
+        sb_list_splice(&next->followers, &x->followers);
+        lead(next);
+        return;
+    }
+    while ((first = sb_list_pop(&x->followers))) {
+        sb_exchange *follower = sb_container_of(first, sb_exchange, link);
+        follower->answer = x->answer ? sb_answer_ref(x->answer) : NULL;
+        follower->rcode = x->rcode;
+        follower->ede = x->ede;
+        follower->rtt = x->rtt;
+        follower->protocol = x->protocol;
+        sb_op_finish(&follower->op, x->op.status);
+    }
 }
 
 void sb_exchange_fini(sb_exchange *x)
@@ -88,8 +130,7 @@ static void ask_udp(sb_exchange *x)
     close_socket(x);
     x->near_misses = 0;
     size_t size = write_query(x, query, sizeof query);
-    sb_status status =
-        env->ops->udp_open(env, &options, &udp_events, x, &x->socket, NULL);
+    sb_status status = env->ops->udp_open(env, &options, &udp_events, x, &x->socket, NULL);
     if (status == SB_OK)
         status = env->ops->udp_send(env, x->socket, NULL, NULL, query, size);
     if (status == SB_OK || status == SB_AGAIN) /* a full buffer is a packet lost */
@@ -374,10 +415,14 @@ static void stop(sb_op *op)
     sb_free(x->stream);
     x->stream = NULL;
     x->stream_size = x->stream_capacity = 0;
+    sb_list_remove(&x->link);
+    if (x->following)
+        return;
     if (op->state == SB_OP_FINISHED)
         report(x);
     else if (x->probing)
         sb_upstream_probe_cancelled(x->ups, x->server);
+    release_followers(x);
 }
 
 static void report(sb_exchange *x)
@@ -416,8 +461,21 @@ static void report(sb_exchange *x)
     if (counter != SB_COUNT_UP_TIMEOUTS && is_verdict(x->ede) && x->rcode != 0xffff &&
         x->op.status != SB_MALFORMED)
         sb_upstream_succeeded(x->ups, x->server, x->rtt); /* it works, and it means no */
+    else if (is_names_own(x))
+        sb_upstream_failed_again(x->ups, x->server, x->op.status);
     else
         sb_upstream_failed(x->ups, x->server, x->op.status);
+}
+
+/* One broken zone, asked again and again, must not take a healthy server down. */
+static bool is_names_own(sb_exchange *x)
+{
+    if (x->op.status != SB_SERVFAIL && x->op.status != SB_REFUSED)
+        return false;
+    uint64_t name = sb_name_digest(&x->question.name);
+    bool again = x->server->failed_name == name;
+    x->server->failed_name = name;
+    return again;
 }
 
 /* RFC 8914: validation verdicts and policy (DESIGN §5). */

@@ -9,8 +9,9 @@
 #include "core/op.h"
 #include "net/upstream.h"
 
-#define SB_NEAR_MISSES_MAX 8 /* wrong packets on the right port before the exchange moves to TCP   \
-                              */
+#define SB_NEAR_MISSES_MAX                                                                         \
+    8 /* wrong packets on the right port before the exchange moves to TCP                          \
+       */
 
 /* Why a packet was not taken for the response: `a` of SB_EVENT_REJECT. */
 typedef enum sb_reject {
@@ -39,13 +40,18 @@ typedef struct sb_exchange {
     uint8_t near_misses;
     uint8_t sends; /* queries sent so far */
     bool edns, edns_refused, over_tcp, reported, probing;
-    uint8_t *stream; /* length-prefixed response being gathered */
+    bool following;    /* the same question is under way to the same server: waits for its end */
+    sb_list link;      /* the server's exchanges, or the leader's followers */
+    sb_list followers; /* of link */
+    uint8_t *stream;   /* length-prefixed response being gathered */
     size_t stream_size, stream_capacity;
 } sb_exchange;
 
-/* status at done: OK · SERVFAIL · REFUSED · MALFORMED (garbage, FORMERR, NOTIMP, other rcodes) ·
- * TIMEOUT · UNREACHABLE · CONNREFUSED · CLOSED · NOMEM · IO. Upstream question is sent folded, RD
- * set, CD/DO as asked, EDNS 1232. */
+/* At most one query per question and server is outstanding (CVE-2025-5994): a second exchange of
+ * the same question shares the first one's end, or takes its place when it is cancelled. status at
+ * done: OK · SERVFAIL · REFUSED · MALFORMED (garbage, FORMERR, NOTIMP, other rcodes) · TIMEOUT ·
+ * UNREACHABLE · CONNREFUSED · CLOSED · NOMEM · IO. Upstream question is sent folded, RD set, CD/DO
+ * as asked, EDNS 1232. */
 void sb_exchange_start(sb_exchange *x, sb_upstreams *ups, sb_upstream *server,
                        const sb_question *question, uint32_t flight, sb_op *parent, sb_ns deadline,
                        void (*done)(sb_op *));

@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define FAILURES_TO_OPEN 3            /* one loss is the network, three in a row are the server */
-#define BACKOFF_MIN (1 * SB_S)        /* DESIGN §5: back-off 1 s to 60 s */
+#define FAILURES_TO_OPEN 3     /* one loss is the network, three in a row are the server */
+#define BACKOFF_MIN (1 * SB_S) /* DESIGN §5: back-off 1 s to 60 s */
 #define BACKOFF_MAX (60 * SB_S)
 #define ATTEMPT_MIN (200 * SB_MS)
 #define ATTEMPT_MAX (2 * SB_S)
@@ -21,10 +21,10 @@ struct sb_upstreams {
     sb_env *env;
     sb_stats *stats;
     sb_events *events;
-    sb_list servers;    /* of sb_upstream.link: also those only exchanges still hold */
-    sb_pool *pools;     /* [0] is the default */
+    sb_list servers; /* of sb_upstream.link: also those only exchanges still hold */
+    sb_pool *pools;  /* [0] is the default */
     size_t pool_count;
-    sb_timer recovery;  /* defers the call to the loop */
+    sb_timer recovery; /* defers the call to the loop */
     void (*on_recovery)(void *context);
     void *recovery_context;
 };
@@ -210,7 +210,7 @@ sb_ns sb_upstream_attempt_timeout(const sb_upstream *server)
 void sb_upstream_succeeded(sb_upstreams *ups, sb_upstream *server, sb_ns rtt)
 {
     if (rtt < 1)
-        rtt = 1; /* 0 means unknown */
+        rtt = 1;             /* 0 means unknown */
     if (server->srtt == 0) { /* RFC 6298 §2.2, §2.3 */
         server->srtt = rtt;
         server->rttvar = rtt / 2;
@@ -248,6 +248,14 @@ void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status
         breaker_open(ups, server, status);
 }
 
+void sb_upstream_failed_again(sb_upstreams *ups, sb_upstream *server, sb_status status)
+{
+    server->last_failure = sb_env_now(ups->env);
+    server->last_status = status;
+    server->errors++;
+    sb_upstream_probe_cancelled(ups, server);
+}
+
 void sb_upstream_probe_begin(sb_upstreams *ups, sb_upstream *server)
 {
     server->breaker = SB_BREAKER_HALF_OPEN;
@@ -270,7 +278,7 @@ void sb_upstreams_on_recovery(sb_upstreams *ups, void (*call)(void *context), vo
 
 void sb_upstreams_reset(sb_upstreams *ups)
 {
-    sb_list_each(it, &ups->servers) {
+    sb_list_each (it, &ups->servers) {
         sb_upstream *server = sb_container_of(it, sb_upstream, link);
         if (server->breaker != SB_BREAKER_CLOSED)
             breaker_close(ups, server);
@@ -285,7 +293,7 @@ void sb_upstreams_reset(sb_upstreams *ups)
 bool sb_upstreams_each(const sb_upstreams *ups, bool (*visit)(void *context, const sb_upstream *),
                        void *context)
 {
-    sb_list_each(it, &ups->servers) {
+    sb_list_each (it, &ups->servers) {
         const sb_upstream *server = sb_container_of(it, sb_upstream, link);
         if (server->pools > 0 && !visit(context, server))
             return false;
@@ -365,7 +373,7 @@ static bool pool_fill(sb_upstreams *ups, sb_pool *pool, const sb_settings *setti
 static sb_upstream *server_get(sb_upstreams *ups, const sb_server_setting *setting)
 {
     bool tls = setting->tls_name != NULL;
-    sb_list_each(it, &ups->servers) {
+    sb_list_each (it, &ups->servers) {
         sb_upstream *known = sb_container_of(it, sb_upstream, link);
         if (sb_addr_equal(&known->addr, &setting->addr) && known->tls == tls &&
             (!tls || strcmp(known->tls_name, setting->tls_name) == 0)) {
@@ -379,6 +387,7 @@ static sb_upstream *server_get(sb_upstreams *ups, const sb_server_setting *setti
     server->addr = setting->addr;
     server->tls = tls;
     server->success_permille = 1000;
+    sb_list_init(&server->exchanges);
     if (tls)
         (void)snprintf(server->tls_name, sizeof server->tls_name, "%s", setting->tls_name);
     server_settle(server, setting);
@@ -390,13 +399,13 @@ static sb_upstream *server_get(sb_upstreams *ups, const sb_server_setting *setti
 static void server_settle(sb_upstream *server, const sb_server_setting *setting)
 {
     char text[SB_ADDR_TEXT_MAX];
-    const char *name = setting->name && setting->name[0] ? setting->name
-                                                         : sb_addr_text_port(&setting->addr, text);
+    const char *name =
+        setting->name && setting->name[0] ? setting->name : sb_addr_text_port(&setting->addr, text);
     (void)snprintf(server->name, sizeof server->name, "%s", name);
     bool verified = server->tls && server->tls_name[0];
-    server->trust_ad = setting->trust_ad == SB_TRUST_YES ||
-                       (setting->trust_ad == SB_TRUST_AUTO &&
-                        (verified || sb_addr_is_loopback(&setting->addr)));
+    server->trust_ad =
+        setting->trust_ad == SB_TRUST_YES ||
+        (setting->trust_ad == SB_TRUST_AUTO && (verified || sb_addr_is_loopback(&setting->addr)));
 }
 
 /* A listener on the any-address owns every address of this machine: those whose source address is
@@ -439,8 +448,8 @@ static void breaker_open(sb_upstreams *ups, sb_upstream *server, sb_status why)
     if (!change)
         return;
     emit(ups, SB_EVENT_SERVER_DOWN, server, why);
-    sb_log(UPSTREAM, WARN, "upstream down", "server=%s reason=%s failures=%u",
-           SB_Q(server->name), SB_Q(sb_status_text(why)), server->failures);
+    sb_log(UPSTREAM, WARN, "upstream down", "server=%s reason=%s failures=%u", SB_Q(server->name),
+           SB_Q(sb_status_text(why)), server->failures);
 }
 
 static void breaker_close(sb_upstreams *ups, sb_upstream *server)

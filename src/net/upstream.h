@@ -27,10 +27,12 @@ typedef struct sb_upstream {
     unsigned refs;  /* pools and exchanges */
     unsigned pools; /* of these, pools of the present configuration: 0 = on its way out */
     sb_breaker breaker;
-    sb_ns open_until;   /* breaker open: next probe */
-    sb_ns backoff;      /* present back-off: 1 s … 60 s */
-    unsigned failures;  /* in a row */
-    sb_ns srtt, rttvar; /* 0 = unknown; RFC 6298 smoothing */
+    sb_ns open_until;     /* breaker open: next probe */
+    sb_ns backoff;        /* present back-off: 1 s … 60 s */
+    unsigned failures;    /* in a row */
+    uint64_t failed_name; /* digest of the name last answered SERVFAIL or REFUSED */
+    sb_list exchanges;    /* of sb_exchange.link: under way, one per question */
+    sb_ns srtt, rttvar;   /* 0 = unknown; RFC 6298 smoothing */
     sb_ns last_success, last_failure;
     sb_status last_status;
     uint64_t queries, responses, timeouts, errors;
@@ -83,6 +85,8 @@ void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status
  * it said anything, so the next may be asked at once. */
 void sb_upstream_probe_begin(sb_upstreams *ups, sb_upstream *server);
 void sb_upstream_probe_cancelled(sb_upstreams *ups, sb_upstream *server);
+/* SERVFAIL or REFUSED for the very name that failed last: the name's trouble, not the server's. */
+void sb_upstream_failed_again(sb_upstreams *ups, sb_upstream *server, sb_status status);
 void sb_upstreams_on_recovery(sb_upstreams *ups, void (*call)(void *context), void *context);
 /* Forget all back-off (network change, `upstreams reset`). */
 void sb_upstreams_reset(sb_upstreams *ups);

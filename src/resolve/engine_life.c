@@ -15,7 +15,6 @@ static void on_recovery(void *context)
     sb_engine *engine = context;
     sb_troubles_void(&engine->troubles);
     engine->next_probe = 0;
-    engine->last_failed.name.size = 0;
 }
 
 /* Reads resolv.conf when it changed, or when forced; the settings' own servers win. */
@@ -49,18 +48,42 @@ static sb_status configure_upstreams(sb_engine *e, bool force)
     return status;
 }
 
+/* The question to probe a dead route with: one that was answered once says most about its servers.
+ */
+static const sb_question *dead_question(const sb_engine *e)
+{
+    const sb_question *candidates[] = {&e->last_answered, &e->last_failed};
+    for (size_t i = 0; i < SB_ARRAY_SIZE(candidates); i++)
+        if (candidates[i]->name.size > 0 &&
+            sb_pool_dead(e->upstreams, sb_upstreams_pool(e->upstreams, &candidates[i]->name)))
+            return candidates[i];
+    return NULL;
+}
+
 /* With every server dead a real question goes out once a second, also when nobody asks (DESIGN §5).
  */
-static void probe_dead(sb_engine *e)
+static void probe_dead(sb_timer *timer)
 {
-    if (e->last_failed.name.size == 0)
+    sb_engine *e = sb_container_of(timer, sb_engine, probe);
+    const sb_question *question = dead_question(e);
+    if (!question)
         return;
-    const sb_pool *pool = sb_upstreams_pool(e->upstreams, &e->last_failed.name);
-    if (!sb_pool_dead(e->upstreams, pool) || sb_env_now(e->env) < e->next_probe)
-        return;
-    sb_asked asked;
-    sb_engine_asked(e, e->settings, &e->last_failed, &asked);
-    sb_flight_join(e, &asked, NULL);
+    sb_ns now = sb_env_now(e->env);
+    if (now >= e->next_probe) {
+        sb_asked asked;
+        sb_engine_asked(e, e->settings, question, &asked);
+        sb_flight_join(e, &asked, NULL);
+    }
+    /* At least a little later: the flight may not have sent anything. */
+    sb_ns next = now + 100 * SB_MS;
+    sb_timer_set(e->env, timer, e->next_probe > next ? e->next_probe : next);
+}
+
+void sb_engine_watch_dead(sb_engine *engine, const sb_question *failed)
+{
+    engine->last_failed = *failed;
+    if (!sb_timer_armed(&engine->probe) && dead_question(engine))
+        sb_timer_set(engine->env, &engine->probe, engine->next_probe);
 }
 
 static void set_counter(sb_engine *e, sb_counter counter, uint64_t value)
@@ -97,7 +120,6 @@ static void tick(sb_timer *timer)
     /* Out of memory here: the servers of before go on serving. */
     if (e->ticks % RESOLV_EVERY_TICKS == 0 && configure_upstreams(e, false) != SB_OK)
         sb_log(UPSTREAM, WARN, "name servers not read", "path=%s", e->resolv_path);
-    probe_dead(e);
     sb_services_tick(e);
     sb_timer_set(e->env, &e->tick, sb_env_now(e->env) + SB_S);
 }
@@ -115,6 +137,7 @@ sb_status sb_engine_new(const sb_engine_options *options, sb_engine **ret, sb_wh
     e->env->ops->entropy(e->env, secret, sizeof secret);
     sb_stats_init(&e->stats);
     sb_timer_init(&e->tick, tick);
+    sb_timer_init(&e->probe, probe_dead);
     if (!(e->scratch = sb_alloc(sizeof *e->scratch)) || sb_map_init(&e->flights, secret) != SB_OK ||
         sb_troubles_init(&e->troubles, secret) != SB_OK ||
         sb_events_init(&e->events, e->env, options->event_capacity) != SB_OK ||
@@ -140,6 +163,7 @@ void sb_engine_free(sb_engine *engine)
     if (!engine)
         return;
     sb_timer_stop(engine->env, &engine->tick);
+    sb_timer_stop(engine->env, &engine->probe);
     sb_services_free(engine);
     if (engine->flights.buckets)
         sb_flights_cancel(engine);

@@ -10,8 +10,9 @@ static const sb_strategy *const network_rung[] = {&sb_strategy_wire};
 static const sb_strategy *const fallback_rung[] = {&sb_strategy_stale, &sb_strategy_emergency};
 _Static_assert(SB_ARRAY_SIZE(network_rung) <= SB_ARRAY_SIZE(((sb_flight *)0)->attempts), "room");
 
-#define PATIENCE_UNKNOWN (300 * SB_MS) /* no round trip measured yet */
-#define PATIENCE_LEAST (20 * SB_MS)
+#define PATIENCE_LEAST (20 * SB_MS)    /* also before any round trip was measured: a restart in an
+                                          outage answers at once (A10) */
+#define PATIENCE_USUAL (300 * SB_MS)
 #define PATIENCE_MOST (1800 * SB_MS) /* RFC 8767 §5 */
 
 sb_ns sb_flight_patience(sb_ns setting, sb_ns rtt, bool dead)
@@ -20,9 +21,7 @@ sb_ns sb_flight_patience(sb_ns setting, sb_ns rtt, bool dead)
         return 0;
     if (setting >= 0)
         return setting > PATIENCE_MOST ? PATIENCE_MOST : setting;
-    if (rtt == 0)
-        return PATIENCE_UNKNOWN;
-    sb_ns most = 2 * rtt > PATIENCE_UNKNOWN ? 2 * rtt : PATIENCE_UNKNOWN;
+    sb_ns most = 2 * rtt > PATIENCE_USUAL ? 2 * rtt : PATIENCE_USUAL;
     sb_ns patience = 3 * rtt;
     if (patience > most)
         patience = most;
@@ -213,7 +212,7 @@ static void end_badly(sb_flight *f)
             log_degraded(f, t, &f->best);
     }
     if (failed) {
-        e->last_failed = f->asked.question;
+        sb_engine_watch_dead(e, &f->asked.question);
         sb_stats_errors_late(&e->stats, sb_env_now(e->env), f->settled_early);
     }
 }
@@ -285,6 +284,7 @@ static void flight_done(sb_op *op)
         sb_engine_learn(f->engine, &f->asked, answer);
         sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);
         f->best.ttl_cap_s = (life.due - 1) / SB_TICKS_PER_S;
+        f->engine->last_answered = f->asked.question;
         note_recovered(f);
     } else {
         end_badly(f);

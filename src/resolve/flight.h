@@ -28,7 +28,9 @@ struct sb_engine {
     sb_ns next_probe;
     sb_timer tick;
     uint64_t ticks;
-    sb_question last_failed; /* a real question to probe dead servers with; name.size 0: none */
+    /* Real questions to probe dead servers with, the first that fits; name.size 0: none. */
+    sb_question last_answered, last_failed;
+    sb_timer probe;
     sb_service *services;
     size_t service_count;
     sb_l1_buffer *scratch;
@@ -68,6 +70,9 @@ void sb_engine_asked(sb_engine *engine, const sb_settings *settings, const sb_qu
 sb_ctx sb_engine_ctx(sb_engine *engine, const sb_settings *settings);
 /* The best fall-back now; rank NONE when there is none. */
 sb_offer sb_flight_fallback(const sb_ctx *ctx, const sb_asked *asked, bool stale_only);
+
+/* A question failed: if its servers are all dead, one goes out once a second from now on. */
+void sb_engine_watch_dead(sb_engine *engine, const sb_question *failed);
 
 /* Joins the flight of the question, started if there is none; query may be NULL (refresh). */
 void sb_flight_join(sb_engine *engine, const sb_asked *asked, sb_query *query);

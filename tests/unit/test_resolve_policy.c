@@ -167,7 +167,7 @@ static void patience(void **state)
 {
     (void)state;
     assert_int_equal(sb_flight_patience(-1, 10 * SB_MS, true), 0);
-    assert_int_equal(sb_flight_patience(-1, 0, false), 300 * SB_MS);
+    assert_int_equal(sb_flight_patience(-1, 0, false), 20 * SB_MS);
     assert_int_equal(sb_flight_patience(-1, SB_MS, false), 20 * SB_MS);
     assert_int_equal(sb_flight_patience(-1, 50 * SB_MS, false), 150 * SB_MS);
     assert_int_equal(sb_flight_patience(-1, 120 * SB_MS, false), 300 * SB_MS);
