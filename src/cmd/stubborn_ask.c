@@ -12,6 +12,7 @@
 #include "cmd/stubborn_local.h"
 
 #define SLACK (1 * SB_S)               /* the daemon's own deadline comes first and says more */
+#define LOCAL_SLACK (250 * SB_MS)      /* and so does that of our own engine */
 #define STUCK_PATIENCE (1 * SB_S)      /* for a daemon whose heartbeat stands still */
 #define STALE_PATIENCE (1800 * SB_MS)  /* RFC 8767 §5 */
 #define SYSTEM_SOCKET "/run/stubborn/stubborn.sock"
@@ -51,7 +52,7 @@ void sb_cli_ask(sb_cli *cli, sb_asked *asked, size_t count, uint8_t ask, sb_ask_
     if (!world)
         return;
     for (int round = 0; round < 2; round++) {
-        sb_ns until = deadline;
+        sb_ns until = world->local && cli->timeout ? deadline + LOCAL_SLACK : deadline;
         bool local_cache = world->local && sb_local_has_cache(world->local);
         if (world->cache && !world->with_daemon && !local_cache) {
             for (size_t i = 0; i < count && !(ask & SB_ASK_LIVE); i++)

@@ -273,6 +273,7 @@ static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply)
     if (!json_is_true(json_object_get(reply, "ok"))) {
         const char *error = json_string_value(json_object_get(reply, "error"));
         sb_cli_complain("%s", error ? error : "the daemon's reply makes no sense");
+        code = error ? SB_EXIT_USAGE : SB_EXIT_FAILED;
         goto done;
     }
     (void)json_object_del(reply, "ok");

@@ -236,8 +236,7 @@ static void take_addresses(resolution *r, const sb_asked *asked)
 static void tell_tried(resolution *r, const sb_asked *asked)
 {
     char type[16], lead[24], name[SB_NAME_TEXT_MAX];
-    (void)sb_type_text(asked->question.type, type);
-    (void)snprintf(lead, sizeof lead, "    %-5s", type);
+    (void)snprintf(lead, sizeof lead, "    %-5s", sb_type_text(asked->question.type, type));
     if (!asked->answered) {
         sb_text_add(&r->story, "%s%s: no reply: %s\n", lead,
                     sb_name_text(&asked->question.name, name), sb_status_text(asked->status));
