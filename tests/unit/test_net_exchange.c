@@ -238,16 +238,24 @@ static void negatives_are_health(void **state)
     finish(w);
 }
 
+static void ask_for(world *w, const char *name)
+{
+    assert_int_equal(sb_name_parse(name, strlen(name), &w->question.name, NULL), SB_OK);
+}
+
 static void failures_by_rcode(void **state)
 {
     (void)state;
     static const struct {
+        const char *name;
         uint16_t rcode;
         sb_status status;
-    } rows[] = {
-        {SB_RCODE_SERVFAIL, SB_SERVFAIL}, {SB_RCODE_REFUSED, SB_REFUSED}, {9, SB_MALFORMED}};
+    } rows[] = {{"a.example", SB_RCODE_SERVFAIL, SB_SERVFAIL},
+                {"b.example", SB_RCODE_REFUSED, SB_REFUSED},
+                {"b.example", 9, SB_MALFORMED}};
     world *w = begin("192.0.2.1");
     for (unsigned i = 0; i < SB_ARRAY_SIZE(rows); i++) {
+        ask_for(w, rows[i].name);
         start(w);
         udp_reply(w, (script){.rcode = rows[i].rcode});
         ended(w, rows[i].status);
@@ -255,11 +263,66 @@ static void failures_by_rcode(void **state)
         assert_int_equal(w->up->failures, i + 1);
     }
     assert_int_equal(w->up->breaker, SB_BREAKER_OPEN);
+    ask_for(w, "c.example");
     start(w); /* the probe */
     assert_int_equal(w->up->breaker, SB_BREAKER_HALF_OPEN);
     udp_reply(w, (script){.rcode = SB_RCODE_SERVFAIL, .no_question = true});
     ended(w, SB_SERVFAIL);
     assert_int_equal(w->up->backoff, 2 * SB_S);
+    finish(w);
+}
+
+/* A zone that is broken for good, asked ten times, is no reason to leave its server. */
+static void one_broken_name(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    for (unsigned i = 0; i < 10; i++) {
+        start(w);
+        udp_reply(w, (script){.rcode = SB_RCODE_SERVFAIL});
+        ended(w, SB_SERVFAIL);
+        assert_int_equal(w->up->failures, 1);
+        assert_int_equal(w->up->breaker, SB_BREAKER_CLOSED);
+    }
+    finish(w);
+}
+
+static unsigned followers_done;
+static void follower_done(sb_op *op)
+{
+    (void)op;
+    followers_done++;
+}
+
+/* Identical questions share one query; when the first asker goes away the next takes its place. */
+static void one_query_per_question(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    sb_exchange second = {0}, third = {0};
+    followers_done = 0;
+    start(w);
+    sb_exchange_start(&second, w->f->ups, w->up, &w->question, 43, NULL, w->f->now + SB_S,
+                      follower_done);
+    sb_exchange_start(&third, w->f->ups, w->up, &w->question, 44, NULL, w->f->now + SB_S,
+                      follower_done);
+    assert_int_equal(fake_open_sockets(w->f), 1);
+    assert_int_equal(w->up->queries, 1);
+    udp_reply(w, (script){.rcode = SB_RCODE_NXDOMAIN});
+    ended(w, SB_OK);
+    assert_int_equal(followers_done, 2);
+    assert_ptr_equal(second.answer, w->x.answer);
+    assert_ptr_equal(third.answer, w->x.answer);
+    sb_exchange_fini(&second);
+    sb_exchange_fini(&third);
+    start(w);
+    sb_exchange_start(&second, w->f->ups, w->up, &w->question, 45, NULL, w->f->now + SB_S,
+                      follower_done);
+    sb_op_cancel(&w->x.op);
+    assert_int_equal(fake_open_sockets(w->f), 1);
+    assert_int_equal(w->up->queries, 3);
+    sb_op_cancel(&second.op);
+    sb_exchange_fini(&second);
     finish(w);
 }
 
@@ -273,6 +336,7 @@ static void verdicts_are_not_failures(void **state)
     ended(w, SB_SERVFAIL);
     assert_int_equal(w->x.ede, 6);
     assert_int_equal(w->up->failures, 0);
+    w->question.name.wire[1] = 'x';
     start(w);
     udp_reply(w, (script){.rcode = SB_RCODE_SERVFAIL, .ede = 22});
     ended(w, SB_SERVFAIL);
@@ -568,6 +632,8 @@ int main(void)
         cmocka_unit_test(each_query_is_fresh),
         cmocka_unit_test(negatives_are_health),
         cmocka_unit_test(failures_by_rcode),
+        cmocka_unit_test(one_broken_name),
+        cmocka_unit_test(one_query_per_question),
         cmocka_unit_test(verdicts_are_not_failures),
         cmocka_unit_test(lame_server),
         cmocka_unit_test(near_misses_are_ignored),
