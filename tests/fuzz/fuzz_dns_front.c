@@ -1,4 +1,4 @@
-/* Any datagram at the DNS front: answered or dropped, never believed. The engine has no upstream. */
+/* Any datagram at the DNS front: answered or dropped, never believed. No upstream ever answers. */
 #include <stdint.h>
 
 #include "front/dns_front.h"
