@@ -94,6 +94,9 @@ static sb_status find_alias(const sb_msg *msg, const sb_question *question, sb_c
         return SB_OK;
     if (link->dname_at >= 0) {
         sb_name made;
+        /* who asks for the CNAME itself must be given it by the server (RFC 6672 §3.1) */
+        if (link->cname_at < 0 && sb_chain_type_answers(SB_TYPE_CNAME, question->type))
+            return SB_MALFORMED;
         if (!substitute(&link->name, &link->dname, &dname_target, &made))
             return SB_MALFORMED;
         if (link->cname_at < 0)

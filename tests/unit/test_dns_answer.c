@@ -349,6 +349,9 @@ static void dname(void **state)
     a = take("old.example", SB_TYPE_DNAME, false);
     assert_int_equal(a->kind, SB_KIND_POSITIVE);
     sb_answer_unref(a);
+    begin(&m, 0, "x.old.example", SB_TYPE_CNAME); /* asked for the CNAME, which is not there */
+    add_name(&m, ANSWER, "old.example", SB_TYPE_DNAME, 70, "new.example");
+    assert_int_equal(refuse("x.old.example", SB_TYPE_CNAME), SB_MALFORMED);
     begin(&m, 0, "x.old.example", SB_TYPE_A); /* a DNAME that loops */
     add_name(&m, ANSWER, "old.example", SB_TYPE_DNAME, 70, "old.example");
     assert_int_equal(refuse("x.old.example", SB_TYPE_A), SB_MALFORMED);
