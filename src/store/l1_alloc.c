@@ -15,6 +15,8 @@
 
 #define HAND_STEPS 64u        /* a put looks at this many slots, however large the class */
 #define HAND_STEPS_DEAR 1024u /* …unless all of them are protected */
+#define SURVEY_STEPS 1024u    /* …and first searches so many for a hole, while there may be one */
+#define MOVE_STEPS 4096u      /* slots searched for holes while a slab is emptied */
 #define HEAT_HALVING 65536u   /* puts and uses after which all heat is halved */
 
 static uint32_t slots_per_slab(const sb_l1 *l1, unsigned class)
@@ -70,6 +72,8 @@ void sb_l1_slabs_load(sb_l1 *l1)
         if (class >= SB_L1_CLASSES || sb_l1_class_bytes(class) > 1u << l1->g.slab_shift)
             class = 0;
         ring_add(l1, class, slab);
+        if (class != 0)
+            l1->classes[class].survey += slots_per_slab(l1, class);
         if (class != 0 && word >> 8 < slots_per_slab(l1, class)) {
             l1->classes[class].fresh_slab = slab;
             l1->classes[class].fresh_slot = word >> 8;
@@ -131,11 +135,15 @@ static void forget(sb_l1 *l1, sb_l1_place place, uint32_t ref)
 static void free_push(sb_l1 *l1, uint32_t ref)
 {
     sb_l1_class *c = &l1->classes[sb_l1_ref_class(&l1->g, ref)];
-    if (c == l1->classes || c->free_count == SB_L1_FREE_MAX)
+    if (c == l1->classes)
         return;
     for (uint32_t i = 0; i < c->free_count; i++)
         if (c->free_refs[i] == ref)
             return;
+    if (c->free_count == SB_L1_FREE_MAX) {
+        c->survey = c->slabs * slots_per_slab(l1, (unsigned)(c - l1->classes));
+        return;
+    }
     c->free_refs[c->free_count++] = ref;
 }
 
@@ -163,7 +171,7 @@ void sb_l1_slot_write(sb_l1 *l1, uint32_t ref, const uint8_t *slot, size_t size)
     uint64_t at = (uint64_t)ref * SB_L1_UNIT, stamp;
     memcpy(&stamp, slot, sizeof(stamp));
     /* Partner of all three: the loads of sb_l1_slot_read. */
-    sb_l1_store64(l1->map.base, at, 0, memory_order_relaxed);
+    sb_l1_store64(l1->map.base, at, 0, memory_order_release);
     sb_l1_fence(memory_order_release);
     sb_l1_copy_in(l1->map.base, at + 8, slot + 8, size - 8);
     sb_l1_store64(l1->map.base, at, stamp, memory_order_release);
@@ -267,6 +275,36 @@ static uint32_t hand_step(sb_l1 *l1, unsigned class)
     return ref;
 }
 
+/* The next slot that nothing living holds, within so many steps of the hand. */
+static uint32_t take_hole(sb_l1 *l1, unsigned class, uint32_t *steps)
+{
+    sb_tick now = sb_l1_now(l1);
+    while (*steps > 0 && l1->classes[class].slabs > 0) {
+        (*steps)--;
+        uint32_t ref = hand_step(l1, class);
+        sb_l1_entry entry;
+        sb_l1_place place = slot_owner(l1, ref, &entry);
+        if (place == SB_L1_NOWHERE)
+            return ref;
+        if (sb_l1_is_dead(&entry, now)) {
+            evict(l1, place, true, class);
+            return ref;
+        }
+    }
+    return 0;
+}
+
+/* After a restart, or more removals than the list of free slots holds, holes are known to nobody:
+ * one lap of the hand finds them, a few steps with each put. */
+static uint32_t take_surveyed(sb_l1 *l1, unsigned class)
+{
+    sb_l1_class *c = &l1->classes[class];
+    uint32_t steps = c->survey < SURVEY_STEPS ? c->survey : SURVEY_STEPS, left = steps;
+    uint32_t ref = take_hole(l1, class, &left);
+    c->survey -= steps - left;
+    return ref;
+}
+
 /* Second chance: the hand passes over what was used since it last came by, and over what is
  * protected. Called when take_ready has nothing. 0: only protected entries (and keep) were met and
  * they are to be spared, or there is no slab. */
@@ -275,6 +313,9 @@ static uint32_t take_by_hand(sb_l1 *l1, unsigned class, sb_l1_place keep, bool s
     sb_l1_class *c = &l1->classes[class];
     if (c->slabs == 0)
         return 0;
+    uint32_t hole = take_surveyed(l1, class);
+    if (hole != 0)
+        return hole;
     sb_tick now = sb_l1_now(l1);
     uint64_t all = (uint64_t)c->slabs * slots_per_slab(l1, class) * 2;
     sb_l1_place used = SB_L1_NOWHERE, dear = SB_L1_NOWHERE;
@@ -289,17 +330,20 @@ static uint32_t take_by_hand(sb_l1 *l1, unsigned class, sb_l1_place keep, bool s
             return ref;
         if (place == keep)
             continue;
-        bool dead = sb_l1_is_dead(&entry, now);
-        bool visited = l1->use[place] & SB_L1_USE_VISITED;
-        if (dead || (!visited && !sb_l1_is_dear(&entry))) {
-            evict(l1, place, dead, class);
+        if (sb_l1_is_dead(&entry, now)) {
+            evict(l1, place, true, class);
+            return ref;
+        }
+        bool visited = l1->use[place] & SB_L1_USE_VISITED, is_dear = sb_l1_is_dear(&entry);
+        if (!visited && !is_dear) {
+            evict(l1, place, false, class);
             return ref;
         }
         l1->use[place] &= (uint8_t)~SB_L1_USE_VISITED;
-        if (!sb_l1_is_dear(&entry) && used == SB_L1_NOWHERE) {
+        if (!is_dear && used == SB_L1_NOWHERE) {
             used = place;
             used_ref = ref;
-        } else if (sb_l1_is_dear(&entry) && (dear == SB_L1_NOWHERE || !visited)) {
+        } else if (is_dear && (dear == SB_L1_NOWHERE || !visited)) {
             dear = place;
             dear_ref = ref;
         }
@@ -314,11 +358,15 @@ static uint32_t take_by_hand(sb_l1 *l1, unsigned class, sb_l1_place keep, bool s
     return used_ref;
 }
 
-/* Moves a protected entry out of a slab that goes to another class; false: no room. */
-static bool relocate(sb_l1 *l1, unsigned class, uint32_t ref, sb_l1_place place)
+/* Moves an entry out of a slab that goes to another class, into a slot that is free, or, for a
+ * protected one, is made free; false: no room. */
+static bool relocate(sb_l1 *l1, unsigned class, uint32_t ref, sb_l1_place place, bool is_dear,
+                     uint32_t *steps)
 {
     uint32_t to = take_ready(l1, class);
     if (to == 0)
+        to = take_hole(l1, class, steps);
+    if (to == 0 && is_dear)
         to = take_by_hand(l1, class, place, true);
     sb_l1_entry entry;
     if (to == 0)
@@ -339,7 +387,7 @@ static bool relocate(sb_l1 *l1, unsigned class, uint32_t ref, sb_l1_place place)
 static void slab_move(sb_l1 *l1, unsigned from, unsigned to)
 {
     sb_l1_class *c = &l1->classes[from];
-    uint32_t slab = c->hand_slab, kept = 0;
+    uint32_t slab = c->hand_slab, kept = 0, steps = MOVE_STEPS;
     sb_tick now = sb_l1_now(l1);
     ring_remove(l1, slab);
     for (uint32_t i = 0; i < c->free_count; i++) {
@@ -349,6 +397,8 @@ static void slab_move(sb_l1 *l1, unsigned from, unsigned to)
     }
     c->free_count = kept;
     c->lost = 0;
+    if (steps > c->slabs * slots_per_slab(l1, from))
+        steps = c->slabs * slots_per_slab(l1, from);
     for (uint32_t slot = 0; slot < slots_per_slab(l1, from); slot++) {
         uint32_t ref = slot_ref(l1, from, slab, slot);
         sb_l1_entry entry;
@@ -356,7 +406,7 @@ static void slab_move(sb_l1 *l1, unsigned from, unsigned to)
         if (place == SB_L1_NOWHERE)
             continue;
         bool dead = sb_l1_is_dead(&entry, now);
-        if (dead || !sb_l1_is_dear(&entry) || !relocate(l1, from, ref, place))
+        if (dead || !relocate(l1, from, ref, place, sb_l1_is_dear(&entry), &steps))
             evict(l1, place, dead, from);
     }
     slab_give(l1, to, slab);

@@ -4,7 +4,7 @@
  * Owns nothing, writes nothing, calls no system, trusts nothing in the file: every offset is
  * bounded by the mapping, every byte is copied before it is checked. Any thread, any process.
  *
- * Order. The writer publishes a slot so: stamp = 0 (relaxed), release fence, words (relaxed),
+ * Order. The writer publishes a slot so: stamp = 0 (release), release fence, words (relaxed),
  * stamp (release), then the way in the index (release). A reader loads the way (acquire), the
  * stamp (acquire), the words (relaxed), passes an acquire fence and loads the stamp again: a word
  * of a later writing brings the stamp's 0 or its successor with it (fence to fence), so an
@@ -480,8 +480,10 @@ sb_l1_seen sb_l1_slot_read(const sb_l1_geometry *g, uint32_t ref, sb_l1_buffer *
     uint64_t at = (uint64_t)ref * SB_L1_UNIT;
     uint8_t *slot = buffer->bytes;
     uint64_t stamp = sb_l1_load64(g->base, at, memory_order_acquire);
+    /* The writer took the way out of the index before (release): who sees 0 sees that too, and if
+     * the way still stands the 0 is damage. */
     if ((uint32_t)stamp == 0)
-        return SB_L1_TORN;
+        return SB_L1_BAD;
     sb_l1_copy_out(slot + 8, g->base, at + 8, SB_L1_SLOT_HEADER - 8);
     uint32_t ext = slot_u32(slot, SB_L1_SLOT_ORIGIN) >> 12 & 15;
     size_t size = SB_L1_SLOT_HEADER + 4u * (unsigned)__builtin_popcount(ext) +
@@ -519,7 +521,7 @@ sb_l1_seen sb_l1_place_read(const sb_l1_geometry *g, sb_l1_place place, unsigned
         if (seen == SB_L1_GOOD)
             return seen;
         uint64_t again = sb_l1_load64(g->base, at, memory_order_acquire);
-        /* Torn under an unchanged way: restamped meanwhile, or left so by a power loss. */
+        /* Torn under an unchanged way: restamped meanwhile. */
         if (again == way && seen == SB_L1_BAD)
             return seen;
         way = again;

@@ -114,13 +114,16 @@ static size_t remove_matching(sb_l1 *l1, const sb_name *name, bool below)
         unsigned tries = SB_L1_TRIES;
         sb_l1_entry entry;
         uint64_t way;
-        if (sb_l1_place_read(&l1->g, place, &tries, &l1->work, &entry, &way) != SB_L1_GOOD)
+        if (sb_l1_place_read(&l1->g, place, &tries, &l1->work, &entry, &way) != SB_L1_GOOD ||
+            (entry.flags & SB_L1_PINNED))
             continue;
         sb_name owner = {0};
         owner.size = (uint8_t)(sb_l1_question_size(entry.body, entry.body_size) - 4);
         memcpy(owner.wire, entry.body, owner.size);
         if (below ? !sb_name_below(&owner, name) : !sb_name_equal(&owner, name))
             continue;
+        if (entry.flags & SB_L1_PINNED)
+            continue; /* an operator's word: ends by sb_l1_remove, not with what was learned */
         sb_l1_unlink(l1, place);
         removed++;
     }
@@ -305,6 +308,30 @@ static bool storable(const sb_l1_entry *e)
     return true;
 }
 
+/* An older way to the same question that a power loss brought back must not outlive the new entry.
+ * */
+static void drop_twins(sb_l1 *l1, const sb_l1_digest *d, const sb_l1_entry *entry,
+                       sb_l1_place place)
+{
+    for (unsigned i = 0; i < 2 * SB_L1_WAYS; i++) {
+        sb_l1_place twin = (sb_l1_place)d->bucket[i / SB_L1_WAYS] * SB_L1_WAYS + i % SB_L1_WAYS;
+        uint64_t way = sb_l1_load64(l1->g.base, sb_l1_place_at(&l1->g, twin), memory_order_relaxed);
+        sb_l1_entry old;
+        if (twin == place || sb_l1_way_ref(way) == 0 || sb_l1_way_tag(way) != d->tag ||
+            sb_l1_way_view(way) != sb_l1_view_tag(entry->view))
+            continue;
+        bool good =
+            sb_l1_slot_read(&l1->g, sb_l1_way_ref(way), &l1->work, &old) == SB_L1_GOOD;
+        if (good && (old.view != entry->view || old.body_size < d->size ||
+                     memcmp(old.body, d->question, d->size) != 0 ||
+                     old.dnssec_ok != entry->dnssec_ok ||
+                     old.checking_disabled != entry->checking_disabled))
+            continue; /* another question with the same tag */
+        l1->stats.dropped += !good;
+        sb_l1_unlink(l1, twin);
+    }
+}
+
 sb_status sb_l1_store(sb_l1 *l1, const sb_l1_entry *entry)
 {
     if (!storable(entry))
@@ -314,7 +341,7 @@ sb_status sb_l1_store(sb_l1 *l1, const sb_l1_entry *entry)
     size_t size = encode(l1, entry);
     unsigned class = size ? sb_l1_class_for(l1, size) : 0;
     sb_l1_entry old;
-    sb_l1_place place = SB_L1_NOWHERE, twin;
+    sb_l1_place place = SB_L1_NOWHERE;
     if (class != 0 &&
         sb_l1_lookup(&l1->g, &digest, entry->view, &l1->work, &old, &place) != SB_OK)
         place = SB_L1_NOWHERE;
@@ -327,19 +354,7 @@ sb_status sb_l1_store(sb_l1 *l1, const sb_l1_entry *entry)
     /* Making room may have taken the old entry. */
     if (sb_l1_lookup(&l1->g, &digest, entry->view, &l1->work, &old, &place) != SB_OK)
         place = sb_l1_place_take(l1, &digest);
-    uint8_t view_tag = sb_l1_view_tag(entry->view);
-    sb_l1_link(l1, place, ref, digest.tag, view_tag);
-    /* An older twin that a power loss brought back must not outlive it. */
-    for (unsigned i = 0; i < 2 * SB_L1_WAYS; i++) {
-        twin = (sb_l1_place)digest.bucket[i / SB_L1_WAYS] * SB_L1_WAYS + i % SB_L1_WAYS;
-        uint64_t way = sb_l1_load64(l1->g.base, sb_l1_place_at(&l1->g, twin), memory_order_relaxed);
-        if (twin != place && sb_l1_way_ref(way) != 0 && sb_l1_way_tag(way) == digest.tag &&
-            sb_l1_way_view(way) == view_tag && sb_l1_way_ref(way) != ref &&
-            sb_l1_slot_read(&l1->g, sb_l1_way_ref(way), &l1->work, &old) == SB_L1_GOOD &&
-            old.view == entry->view && old.body_size >= digest.size &&
-            memcmp(old.body, digest.question, digest.size) == 0 &&
-            old.dnssec_ok == entry->dnssec_ok && old.checking_disabled == entry->checking_disabled)
-            sb_l1_unlink(l1, twin);
-    }
+    sb_l1_link(l1, place, ref, digest.tag, sb_l1_view_tag(entry->view));
+    drop_twins(l1, &digest, entry, place);
     return SB_OK;
 }

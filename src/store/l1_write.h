@@ -48,8 +48,8 @@ SB_MUST_USE sb_status sb_l1_put(sb_l1 *l1, const sb_l1_key *key, const sb_answer
 /* New flags and the current epoch, in place. */
 SB_MUST_USE sb_status sb_l1_restamp(sb_l1 *l1, const sb_l1_key *key, uint16_t flags);
 SB_MUST_USE sb_status sb_l1_remove(sb_l1 *l1, const sb_l1_key *key);
-/* Every type, DO, CD and view of a name / of a suffix and all below (root: all). Pinned entries stay. Returns how many.
- * Bounded by the file's size. */
+/* Every type, DO, CD and view of a name / of a suffix and all below (root: all). Pinned entries
+ * stay. Returns how many. Bounded by the file's size. */
 size_t sb_l1_remove_name(sb_l1 *l1, const sb_name *name);
 size_t sb_l1_remove_below(sb_l1 *l1, const sb_name *suffix);
 /* An outside reader or worker used it. Never writes into the file. */

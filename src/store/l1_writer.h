@@ -17,6 +17,7 @@ typedef struct sb_l1_class {
     uint32_t fresh_slab, fresh_slot; /* slots from fresh_slot on were never given out in this run */
     uint32_t free_count;
     uint32_t free_refs[SB_L1_FREE_MAX];
+    uint32_t survey;                /* slots from the hand on among which unknown holes may be */
     uint32_t lost;                  /* living entries evicted since it last asked for a slab */
     uint64_t heat;                  /* decayed puts and uses */
 } sb_l1_class;
