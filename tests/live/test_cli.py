@@ -1,0 +1,428 @@
+#!/usr/bin/env python3
+"""The command: exit codes, refusals, JSON, with the daemon and without."""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+
+from badserver import BadServer, address_of
+from live import BUILD, PATIENCE_S, Daemon, Skip, check, equal, run, until
+
+STUBBORN = os.path.join(BUILD, "stubborn")
+OK, USAGE, DEGRADED, NO_NAME, FAILED, NO_DAEMON = 0, 2, 3, 4, 5, 6
+RESOLVE_KEYS = {"query", "name", "addresses", "status", "source", "stale", "age_s", "ttl_s",
+                "upstream", "network", "url", "tried"}
+
+
+class Said:
+    def __init__(self, done):
+        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+        check(self.code != 99, "a sanitizer complained:\n" + self.err)
+        check(self.code >= 0, f"ended by signal {-self.code}:\n" + self.err)
+
+    @property
+    def json(self):
+        equal(self.out.count("\n"), 1, "lines of JSON")
+        return json.loads(self.out)
+
+    @property
+    def lines(self):
+        return self.out.splitlines()
+
+
+def environment(**more):
+    env = {k: v for k, v in os.environ.items()
+           if not k.startswith(("STUBBORN_", "DNS_", "MLFLOW_", "XDG_"))}
+    env.update(more)
+    return env
+
+
+def cli(*words, config=None, env=None, stdin=None):
+    options = ["-c", config] if config else []
+    return Said(subprocess.run([STUBBORN, *words, *options], capture_output=True, text=True,
+                               env=environment(**(env or {})), timeout=6 * PATIENCE_S, cwd="/",
+                               input=stdin, check=False))
+
+
+class Alone:
+    """A configuration and a cache file, but no daemon."""
+
+    def __init__(self, upstreams, more=""):
+        self.dir = tempfile.mkdtemp(prefix="stubborn-cli-", dir="/tmp")
+        self.config = os.path.join(self.dir, "c.yaml")
+        self.cache = os.path.join(self.dir, "cache.l1")
+        servers = ", ".join(f'"127.0.0.1:{u.port}"' for u in upstreams)
+        with open(self.config, "w", encoding="utf-8") as f:
+            f.write(f"listen: {{socket: {self.dir}/run/s.sock, http: false}}\n"
+                    f"upstreams: [{servers}]\n"
+                    f"cache: {{file: {self.cache}, size: 1MiB}}\n{more}\n")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def cli(self, *words, **more):
+        return cli(*words, config=self.config, **more)
+
+
+def one_line(said, code, *words):
+    """Exit code, nothing on stdout, one clear line that holds these words."""
+    equal(said.code, code, f"exit code ({said.err!r})")
+    equal(said.out, "", "stdout")
+    equal(said.err.count("\n"), 1, f"lines of {said.err!r}")
+    check(said.err.startswith("stubborn: "), said.err)
+    for word in words:
+        check(word in said.err, f"{word!r} is not in {said.err!r}")
+
+
+def refusals():
+    """Bad targets are refused with one clear line and exit 2"""
+    for target, word in (("", "empty"), ("a b.example", "white space"), ("a\tb", "white space"),
+                         ("a..b", "empty label"), (".a", "empty label"),
+                         ("a" * 64 + ".example", "63"), ("a." * 127 + "example", "name"),
+                         ("host:", "port"), ("host:0", "port"), ("host:65536", "port"),
+                         ("host:12x", "port"), ("[::1", "bracket"), ("::1]", "bracket"),
+                         ("[::1]x", ""), ("[zz]", ""), ("http://", "host"), ("http:///x", "host"),
+                         ("http://[::1/x", "bracket"), ("1.2.3", "IPv4"), ("1.2.3.4.5", "IPv4"),
+                         ("256.1.1.1", "IPv4"), ("bücher.example", "A-label")):
+        one_line(cli("resolve", target), USAGE, word)
+    one_line(cli("resolve", "http://user:hunter2@bad host/"), USAGE, "***")
+    check("hunter2" not in cli("resolve", "http://user:hunter2@bad host/").err, "a password shown")
+
+
+def usage():
+    """Whatever makes no sense ends with exit 2 and one line"""
+    for words in ((), ("frobnicate",), ("resolv", "x"), ("resolve",), ("resolve", "a", "b"),
+                  ("cache",), ("cache", "frob"), ("resolve", "--frob", "x"), ("resolve", "-z", "x"),
+                  ("resolve", "x", "--timeout"), ("resolve", "x", "--timeout", "soon"),
+                  ("resolve", "x", "--timeout=0s"), ("resolve", "--json=1", "x"),
+                  ("status", "--url"), ("query", "a..b"), ("query", "a", "FROB"),
+                  ("cache", "flush"), ("cache", "flush", "a", "--all"), ("log", "upstream"),
+                  ("pin", "a", "not-an-address"), ("pin", "a", "1.2.3.4", "--for", "x"),
+                  ("completion", "tcsh"), ("help", "frobnicate")):
+        one_line(cli(*words), USAGE)
+    check("resolve" in cli("resolv", "x").err, "the near command is named")
+    for command in ("services", "connect", "top", "drill", "exec", "doctor", "cache obey"):
+        one_line(cli(*command.split(), "x"), USAGE, "not there yet")
+        one_line(cli(*command.split(), "--json"), USAGE, "not there yet")
+    one_line(cli("resolve", "x", config="/nonexistent.yaml"), USAGE, "/nonexistent.yaml")
+    one_line(cli("resolve", "x", env={"DNS_TIMEOUT": "soon"}), USAGE, "DNS_TIMEOUT")
+
+
+def help_and_completions():
+    """Help names every command; each shell reads its completions"""
+    text = cli("help").out
+    for command in ("resolve", "query", "explain", "cache warm", "config check", "doctor"):
+        check(command in text, command)
+    for words in (("help", "pin"), ("pin", "--help"), ("help", "cache", "list")):
+        said = cli(*words)
+        equal((said.code, said.err), (OK, ""), str(words))
+        check("usage: stubborn" in said.out, said.out)
+    equal(cli("--help").code, OK, "--help")
+    check(cli("version", "--json").json["version"] in cli("--version").out, "version")
+    for shell in ("bash", "zsh", "fish"):
+        said = cli("completion", shell)
+        equal(said.code, OK, shell)
+        for word in ("resolve", "pass-through", "warm"):
+            check(word in said.out, f"{word} is not in the completions of {shell}")
+        if shutil.which(shell):
+            with tempfile.NamedTemporaryFile("w") as f:
+                f.write(said.out)
+                f.flush()
+                done = subprocess.run([shell, "-n", f.name], capture_output=True, check=False)
+                equal((done.returncode, done.stderr), (0, b""), shell)
+    script = cli("completion", "bash").out
+    for words, wanted in ((["stubborn", "ca"], "cache"), (["stubborn", "cache", "fl"], "flush"),
+                          (["stubborn", "resolve", "--pass"], "--pass-through"),
+                          (["stubborn", "pin", "x", "--fo"], "--for")):
+        line = (f'{script}\nCOMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}\n'
+                '_stubborn; echo "${COMPREPLY[@]}"')
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+        equal((done.stdout.strip(), done.stderr), (wanted, ""), str(words))
+
+
+def literals():
+    """A literal never touches the network, nor configuration, nor daemon"""
+    nowhere = {"STUBBORN_CONFIG": "/nonexistent.yaml"}
+    for target, address, url in (
+            ("127.0.0.1", "127.0.0.1", "127.0.0.1"), ("::1", "::1", "[::1]"),
+            ("[2001:DB8::1]", "2001:db8::1", None), ("[::1]:80", "::1", "[::1]:80"),
+            ("1.2.3.4:53", "1.2.3.4", "1.2.3.4:53"),
+            ("http://u:p@[::1]:8/x?y#z", "::1", "http://u:p@[::1]:8/x?y#z"),
+            ("https://192.0.2.1/", "192.0.2.1", "https://192.0.2.1/")):
+        said = cli("resolve", target, env=nowhere)
+        equal((said.code, said.lines, said.err), (OK, [address], ""), target)
+        found = cli("resolve", "--json", target, "--url", env=nowhere).json
+        equal(set(found), RESOLVE_KEYS, "keys")
+        equal((found["source"], found["status"], found["stale"], found["tried"]),
+              ("literal", "ok", False, []), target)
+        if url:
+            equal(cli("resolve", "--url", target, env=nowhere).lines, [url], target)
+
+
+def urls():
+    """The host of a URL is replaced; for TLS schemes it stays and the address stands beside"""
+    with BadServer() as server, Alone([server]) as a:
+        ip = address_of("a.example")
+        server.record("six.example", "AAAA", "2001:db8::6")
+        for target, url in (("http://a.example/x?y#z", f"http://{ip}/x?y#z"),
+                            ("http://u:p@a.example:81/", f"http://u:p@{ip}:81/"),
+                            ("a.example:5000", f"{ip}:5000"), ("a.example", ip),
+                            ("https://a.example/x", f"https://a.example/x {ip}"),
+                            ("grpcs://a.example:443", f"grpcs://a.example:443 {ip}")):
+            equal(a.cli("resolve", "--url", target).lines, [url], target)
+        equal(a.cli("resolve", "--url", "--force", "https://a.example/x").lines,
+              [f"https://{ip}/x"], "forced")
+        found = a.cli("resolve", "--url", "--json", "http://u:p@a.example:81/").json
+        equal((found["query"], found["url"]),
+              ("http://***@a.example:81/", f"http://u:p@{ip}:81/"), "userinfo")
+
+
+def same_with_and_without():
+    """resolve, query and explain say the same with the daemon and without"""
+    with BadServer() as server, Daemon([server], workers=0) as d, Alone([server]) as a:
+        d.start()
+        for ask in (lambda *w: cli(*w, config=d.path), a.cli):
+            ip = address_of("b.example")
+            said = ask("resolve", "b.example")
+            equal((said.code, said.lines, said.err), (OK, [ip], ""), "resolve")
+            found = ask("resolve", "b.example", "--json").json
+            equal(set(found), RESOLVE_KEYS, "keys")
+            equal((found["name"], found["addresses"], found["status"], found["stale"], found["url"],
+                   found["upstream"]),
+                  ("b.example", [ip], "ok", False, None, f"127.0.0.1:{server.port}"), "resolve")
+            check(found["source"] == "cache" and found["age_s"] >= 0 and found["ttl_s"] > 200,
+                  str(found))
+            said = ask("query", "b.example")
+            equal(said.code, OK, "query")
+            check("NOERROR" in said.out and f"IN A {ip}" in said.out, said.out)
+            found = ask("query", "b.example", "A", "--json").json
+            equal((found["rcode"], found["answer"][0]["data"], found["ede"]),
+                  ("NOERROR", ip, None), "query")
+            said = ask("query", "b.example", "TXT")
+            equal(said.code, NO_NAME, "no such record")
+            before = server.count()
+            said = ask("explain", "b.example")
+            equal(said.code, OK, "explain")
+            check("wire" in said.out and ip in said.out and "└─ ok" in said.out, said.out)
+            check(server.count() > 0 or before > 0, "explain asks a live question")
+            found = ask("explain", "b.example", "A", "--json").json
+            equal([q["answer"] for q in found["questions"]], [[ip]], "explain")
+            check(any(t["strategy"] == "wire" and t["server"] == f"127.0.0.1:{server.port}"
+                      for t in found["questions"][0]["tried"]), str(found))
+            equal(ask("resolve", "nx.example").code, NO_NAME, "no such name")
+            equal(ask("query", "nx.example").code, NO_NAME, "no such name")
+            found = ask("resolve", "nx.example", "--json").json
+            equal((found["status"], found["addresses"]), ("nxdomain", []), "no such name")
+
+
+def an_outage():
+    """Stale without the upstream: with the daemon, without it, and marked; --strict exits 3"""
+    with BadServer() as server, Daemon([server], workers=0) as d:
+        d.start()
+        server.ttl = 1
+        ip = address_of("c.example")
+        equal(cli("resolve", "c.example", config=d.path).lines, [ip], "fresh")
+        equal(cli("resolve", "c.example", "--strict", config=d.path).code, OK, "fresh")
+        server.set("closed")
+        time.sleep(1.2)
+        for way in ("daemon", "alone"):
+            said = cli("resolve", "c.example", config=d.path)
+            equal((said.code, said.lines), (OK, [ip]), way)
+            check("stale" in said.err, said.err)
+            found = cli("resolve", "c.example", "--json", "--strict", config=d.path)
+            equal(found.code, DEGRADED, way)
+            equal((found.json["stale"], found.json["source"]), (True, "stale"), way)
+            check(found.json["age_s"] >= 1, "age")
+            said = cli("query", "c.example", "--strict", config=d.path)
+            equal(said.code, DEGRADED, way)
+            check("EDE: 3" in said.out, said.out)
+            if way == "daemon":
+                d.kill()
+
+
+def read_beside_another():
+    """Where another holds the cache file it is read: fresh, and stale when all else fails"""
+    if os.geteuid() != 0:
+        raise Skip("needs root to make a file of another user's")
+    with BadServer() as server, Daemon([server], workers=0) as d:
+        d.start()
+        server.ttl = 3
+        ip = address_of("e.example")
+        equal(cli("resolve", "e.example", config=d.path).lines, [ip], "fresh")
+        os.unlink(d.socket)  # the daemon lives, holds the file, and cannot be reached
+        server.set("closed")
+        found = cli("resolve", "e.example", "--json", config=d.path).json
+        equal((found["addresses"], found["source"]), ([ip], "cache"), "from the file")
+        time.sleep(3.2)
+        found = cli("resolve", "e.example", "--json", config=d.path).json
+        equal((found["addresses"], found["source"], found["stale"]), ([ip], "stale", True),
+              "from the file")
+        equal(cli("explain", "e.example", config=d.path).code, OK, "explain")
+
+
+def total_failure():
+    """With nothing at all: exit 5, what was tried, in order, how long; pass-through on request"""
+    with BadServer() as one, BadServer() as two, Alone([one, two]) as a:
+        one.set("servfail")
+        two.set("closed")
+        said = a.cli("resolve", "f.example", "--timeout", "3s")
+        equal((said.code, said.out), (FAILED, ""), "exit")
+        check(f"127.0.0.1:{one.port}" in said.err and f"127.0.0.1:{two.port}" in said.err
+              and "servfail" in said.err and " ms" in said.err, said.err)
+        found = a.cli("resolve", "f.example", "--json", "--timeout", "3s")
+        equal(found.code, FAILED, "exit")
+        check(found.json["status"] in ("servfail", "unreachable", "timeout"), str(found.json))
+        equal((found.json["addresses"], found.json["source"]), ([], None), "nothing")
+        check(found.json["tried"] and set(found.json["tried"][0]) ==
+              {"strategy", "server", "result", "ms"}, str(found.json))
+        said = a.cli("resolve", "http://u:p@f.example/x", "--pass-through", "--timeout", "2s")
+        equal((said.code, said.lines), (OK, ["http://u:p@f.example/x"]), "passed through")
+        check("passed through" in said.err and "u:p" not in said.err, said.err)
+        found = a.cli("resolve", "f.example", "--pass-through", "--json", "--strict", "--timeout",
+                      "2s")
+        equal((found.code, found.json["pass_through"]), (DEGRADED, True), "flagged")
+        equal(a.cli("resolve", "nx.example", "--pass-through", "--timeout", "2s").code, OK,
+              "all failed")
+        one.set("honest")
+        equal(a.cli("resolve", "nx.other", "--pass-through").code, NO_NAME, "a true negative")
+
+
+def deadline():
+    """--timeout ends a silent server's question in time, with exit 5"""
+    with BadServer() as server, Alone([server]) as a, Daemon([server], workers=0) as d:
+        d.start()
+        server.set("drop")
+        for ask in (a.cli, lambda *w: cli(*w, config=d.path)):
+            began = time.monotonic()
+            said = ask("resolve", "g.example", "--timeout", "1500ms")
+            took = time.monotonic() - began
+            equal(said.code, FAILED, "exit")
+            check(1.0 < took < 1.5 + PATIENCE_S / 5, f"took {took:.2f} s")
+            check("timed out" in said.err, said.err)
+
+
+def families_and_search():
+    """Family preference with fallback, search list and ndots"""
+    with BadServer() as server:
+        server.record("d.example", "AAAA", "2001:db8::d")
+        server.record("six.example", "AAAA", "2001:db8::6")
+        server.record("www.corp.example", "A", "192.0.2.33")
+        server.record("www", "nxdomain")
+        ip = "192.0.2.13"
+        server.record("d.example", "A", ip)
+        for family, wanted in (("ipv4-first", {ip, "2001:db8::d"}), ("ipv4-only", {ip}),
+                               ("ipv6-only", {"2001:db8::d"}), ("rfc6724", {ip, "2001:db8::d"}),
+                               ("ipv6-first", {ip, "2001:db8::d"})):
+            with Alone([server], f"query: {{family: {family}}}") as a:
+                found = a.cli("resolve", "d.example").lines
+                equal(set(found), wanted, family)
+                if family == "ipv4-first":
+                    equal(found[0], ip, family)
+        with Alone([server], "query: {family: ipv6-only}") as a:
+            equal(a.cli("resolve", "h.example").code, NO_NAME, "only the other family")
+        with Alone([server], "query: {search: [corp.example], ndots: 1}") as a:
+            found = a.cli("resolve", "www", "--json").json
+            equal((found["name"], found["addresses"]), ("www.corp.example", ["192.0.2.33"]),
+                  "search")
+            equal(a.cli("resolve", "www.").code, NO_NAME, "a final dot: no search")
+
+
+def emergency():
+    """A name never seen is served its emergency address, marked"""
+    with BadServer() as server, Alone([server]) as a:
+        server.set("closed")
+        env = {"STUBBORN_FALLBACK": "m.example=10.1.2.3,10.1.2.4"}
+        found = a.cli("resolve", "m.example", "--json", "--strict", env=env)
+        equal(found.code, DEGRADED, "exit")
+        equal((found.json["addresses"], found.json["source"]), (["10.1.2.3", "10.1.2.4"],
+                                                                "emergency"), "emergency")
+
+
+def control():
+    """The verbs of the control socket"""
+    with BadServer() as server, Daemon([server], workers=0) as d:
+        d.start()
+
+        def say(*words, **more):
+            return cli(*words, config=d.path, **more)
+        equal(say("resolve", "i.example").code, OK, "resolve")
+        for words in (("status",), ("health",), ("upstreams",), ("cache", "list"), ("log",),
+                      ("cache", "list", "example")):
+            said = say(*words)
+            equal((said.code, said.err), (OK, ""), str(words))
+            check(said.out, str(words))
+            check(isinstance(say(*words, "--json").json, dict), str(words))
+        equal(say("health", "--json").json["status"], "healthy", "health")
+        equal(say("upstreams", "--json").json["upstreams"][0]["address"],
+              f"127.0.0.1:{server.port}", "upstreams")
+        check("i.example" in say("cache", "list").out, "cache list")
+        check("i.example" not in say("cache", "list", "other").out, "cache list SUFFIX")
+        equal(say("pin", "p.example", "192.0.2.9", "2001:db8::9", "--for", "1h").code, OK, "pin")
+        found = say("resolve", "p.example", "--json").json
+        equal((found["addresses"][0], found["source"]), ("192.0.2.9", "pin"), "pin")
+        equal(say("unpin", "p.example").code, OK, "unpin")
+        equal(say("resolve", "p.example").lines, [address_of("p.example")], "unpinned")
+        one_line(say("unpin", "p.example"), USAGE)
+        equal(say("log", "upstream", "debug").code, OK, "log")
+        equal(say("log", "--json").json["upstream"], "debug", "log")
+        one_line(say("log", "upstream", "shout"), USAGE)
+        equal(say("cache", "warm", "w1.example", "w2.example").code, OK, "warm")
+        until(lambda: "w2.example" in say("cache", "list").out, "w2.example is warm")
+        dump = os.path.join(d.dir, "dump")
+        equal(say("cache", "dump", dump).code, OK, "dump")
+        equal(say("cache", "flush", "i.example").code, OK, "flush")
+        check("i.example" not in say("cache", "list").out, "flush")
+        equal(say("cache", "flush", "--below", "example").code, OK, "flush --below")
+        equal(say("cache", "list").out, "", "all below example")
+        found = say("cache", "load", dump, "--json")
+        equal(found.code, OK, "load")
+        check(found.json["loaded"] > 0 and found.json["refused"] == 0, str(found.json))
+        check("i.example" in say("cache", "list").out, "load")
+        with open(dump, encoding="utf-8") as f:
+            equal(say("cache", "load", stdin=f.read()).code, OK, "load from stdin")
+        equal(say("cache", "load", stdin="{frob").code, USAGE, "load nonsense")
+        equal(say("cache", "flush", "--all").code, OK, "flush --all")
+        equal(say("reload").code, OK, "reload")
+        with open(d.path, "a", encoding="utf-8") as f:
+            f.write("frob: 1\n")
+        one_line(cli("reload", "-s", d.socket), USAGE, "frob")
+        d.write_config()
+        server.set("closed")
+        until(lambda: say("resolve", "z1.example", "--timeout", "2s").code == FAILED and
+              say("upstreams", "--json").json["upstreams"][0]["breaker"] != "closed", "breaker")
+
+
+def no_daemon():
+    """Verbs that need the daemon exit 6 and say so in one line"""
+    with BadServer() as server, Alone([server]) as a:
+        for words in (("status",), ("health",), ("upstreams",), ("cache", "list"), ("log",),
+                      ("cache", "flush", "--all"), ("cache", "warm", "x"), ("reload",),
+                      ("pin", "x", "1.2.3.4"), ("unpin", "x"), ("log", "upstream", "debug"),
+                      ("status", "--json")):
+            one_line(a.cli(*words), NO_DAEMON, "stubborn.ctl")
+
+
+def config_check():
+    """config check: file, line, column, key path, near name; environment too"""
+    with BadServer() as server, Alone([server]) as a:
+        equal(cli("config", "check", a.config).lines, [f"{a.config}: ok"], "good")
+        bad = os.path.join(a.dir, "bad.yaml")
+        with open(bad, "w", encoding="utf-8") as f:
+            f.write("cache:\n  szie: 1MiB\n")
+        one_line(cli("config", "check", bad), USAGE, f"{bad}:2:3", "cache.szie", "size")
+        found = cli("config", "check", bad, "--json")
+        equal((found.code, found.json["ok"]), (USAGE, False), "json")
+        one_line(cli("config", "check", os.path.join(a.dir, "none")), USAGE, "none")
+        one_line(cli("config", "check", a.config, env={"DNS_CACHE_TTL": "x"}), USAGE,
+                 "DNS_CACHE_TTL")
+
+
+if __name__ == "__main__":
+    run([refusals, usage, help_and_completions, literals, urls, same_with_and_without, an_outage,
+         read_beside_another, total_failure, deadline, families_and_search, emergency, control,
+         no_daemon, config_check])
