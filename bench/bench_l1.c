@@ -137,6 +137,14 @@ int main(void)
     printf("l1.%-28s %8llu entries\n", "capacity.64MiB", (unsigned long long)stats.entries);
     printf("l1.%-28s %8.1f bytes\n", "entry.of_the_file",
            (double)options.size_bytes / (double)stats.entries);
+    subject nobody;
+    subject_set(&nobody, 9999999);
+    t = now_ns();
+    failed += sb_l1_remove_name(l1, &nobody.question.name) != 0;
+    report("flush_name.per_entry", t, (unsigned)stats.entries);
+    t = now_ns();
+    sb_l1_sweep(l1, UINT32_MAX);
+    report("sweep.per_entry", t, (unsigned)stats.entries);
     sb_l1_close(l1);
     if (failed)
         printf("l1.failed %u\n", failed);

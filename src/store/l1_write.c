@@ -106,6 +106,18 @@ sb_status sb_l1_remove(sb_l1 *l1, const sb_l1_key *key)
     return status;
 }
 
+/* Passes over the whole file wait for memory at every slot: ask for those of the next bucket. */
+static void prefetch_bucket(const sb_l1 *l1, uint64_t bucket)
+{
+    for (unsigned i = 0; bucket < l1->g.buckets && i < SB_L1_WAYS; i++) {
+        uint64_t at = sb_l1_place_at(&l1->g, bucket * SB_L1_WAYS + i);
+        uint64_t way = sb_l1_load64(l1->g.base, at, memory_order_relaxed);
+        const char *slot = (const char *)l1->g.base + (uint64_t)sb_l1_way_ref(way) * SB_L1_UNIT;
+        __builtin_prefetch(slot);
+        __builtin_prefetch(slot + 64);
+    }
+}
+
 static size_t remove_matching(sb_l1 *l1, const sb_name *name, bool below)
 {
     size_t removed = 0;
@@ -114,6 +126,8 @@ static size_t remove_matching(sb_l1 *l1, const sb_name *name, bool below)
         unsigned tries = SB_L1_TRIES;
         sb_l1_entry entry;
         uint64_t way;
+        if (place % SB_L1_WAYS == 0)
+            prefetch_bucket(l1, place / SB_L1_WAYS + 1);
         if (sb_l1_place_read(&l1->g, place, &tries, &l1->work, &entry, &way) != SB_L1_GOOD ||
             (entry.flags & SB_L1_PINNED))
             continue;
@@ -171,6 +185,7 @@ void sb_l1_sweep(sb_l1 *l1, unsigned buckets)
 {
     sb_tick now = sb_l1_now(l1);
     for (unsigned n = 0; n < buckets && n < l1->g.buckets; n++) {
+        prefetch_bucket(l1, l1->sweep_at + 1u);
         for (unsigned i = 0; i < SB_L1_WAYS; i++) {
             sb_l1_place place = (sb_l1_place)l1->sweep_at * SB_L1_WAYS + i;
             unsigned tries = SB_L1_TRIES;
