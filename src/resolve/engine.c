@@ -397,19 +397,29 @@ static void forget_denied(sb_engine *e, const sb_asked *asked, sb_kind kind)
     }
 }
 
+/* A pin or a hosts line came while the question was on its way: readers must not find the answer first. */
+static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
+{
+    static const sb_strategy *const above[] = {&sb_strategy_pin, &sb_strategy_hosts};
+    for (size_t i = 0; i < SB_ARRAY_SIZE(above); i++) {
+        sb_offer offer;
+        if (!above[i]->applies(ctx, asked) || !above[i]->look(ctx, asked, &offer))
+            continue;
+        sb_offer_fini(&offer);
+        return true;
+    }
+    return false;
+}
+
 void sb_engine_learn(sb_engine *e, const sb_asked *asked, const sb_answer *answer)
 {
     sb_ctx ctx = sb_engine_ctx(e, e->settings);
     sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_now(e->l1));
     sb_l1_key key = {.question = &asked->question, .view = asked->view};
-    sb_offer pinned;
-    bool has_pin =
-        sb_strategy_pin.applies(&ctx, asked) && sb_strategy_pin.look(&ctx, asked, &pinned);
-    if (has_pin)
-        sb_offer_fini(&pinned);
+    bool overridden = is_overridden(&ctx, asked);
     if (answer->kind != SB_KIND_POSITIVE)
         forget_denied(e, asked, (sb_kind)answer->kind);
-    uint16_t flags = sb_policy_flags(&asked->policy, answer, has_pin);
+    uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
     /* A full or refusing cache file is counted there; it never fails the question. */
     sb_status status = sb_l1_put(e->l1, &key, answer, &life, flags);
     sb_events_emit(&e->events, (sb_event){.type = SB_EVENT_LEARN,
