@@ -14,7 +14,6 @@ static void on_recovery(void *context)
 {
     sb_engine *engine = context;
     sb_troubles_void(&engine->troubles);
-    engine->next_probe = 0;
 }
 
 /* Reads resolv.conf when it changed, or when forced; the settings' own servers win. */
@@ -68,22 +67,18 @@ static void probe_dead(sb_timer *timer)
     const sb_question *question = dead_question(e);
     if (!question)
         return;
-    sb_ns now = sb_env_now(e->env);
-    if (now >= e->next_probe) {
-        sb_asked asked;
-        sb_engine_asked(e, e->settings, question, &asked);
-        sb_flight_join(e, &asked, NULL);
-    }
-    /* At least a little later: the flight may not have sent anything. */
-    sb_ns next = now + 100 * SB_MS;
-    sb_timer_set(e->env, timer, e->next_probe > next ? e->next_probe : next);
+    const sb_pool *pool = sb_upstreams_pool(e->upstreams, &question->name);
+    sb_reviver_use(e->reviver, pool, question);
+    /* At least a little later: every probe may be under way. */
+    sb_ns soon = sb_env_now(e->env) + 100 * SB_MS, next = sb_reviver_next(e->reviver);
+    sb_timer_set(e->env, timer, next > soon ? next : soon);
 }
 
 void sb_engine_watch_dead(sb_engine *engine, const sb_question *failed)
 {
     engine->last_failed = *failed;
     if (!sb_timer_armed(&engine->probe) && dead_question(engine))
-        sb_timer_set(engine->env, &engine->probe, engine->next_probe);
+        sb_timer_set(engine->env, &engine->probe, sb_reviver_next(engine->reviver));
 }
 
 static void set_counter(sb_engine *e, sb_counter counter, uint64_t value)
@@ -143,6 +138,7 @@ sb_status sb_engine_new(const sb_engine_options *options, sb_engine **ret, sb_wh
         sb_events_init(&e->events, e->env, options->event_capacity) != SB_OK ||
         sb_hosts_new(e->env, options->hosts_path, &e->hosts) != SB_OK ||
         sb_upstreams_new(e->env, &e->stats, &e->events, &e->upstreams) != SB_OK ||
+        sb_reviver_new(e->upstreams, &e->reviver) != SB_OK ||
         (options->resolv_conf_path && !(e->resolv_path = sb_strdup(options->resolv_conf_path))))
         goto done;
     sb_upstreams_on_recovery(e->upstreams, on_recovery, e);
@@ -170,6 +166,7 @@ void sb_engine_free(sb_engine *engine)
     sb_map_fini(&engine->flights);
     if (engine->troubles.map.buckets)
         sb_troubles_fini(&engine->troubles);
+    sb_reviver_free(engine->reviver);
     sb_upstreams_free(engine->upstreams);
     sb_hosts_free(engine->hosts);
     sb_events_fini(&engine->events);

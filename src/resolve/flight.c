@@ -10,8 +10,9 @@ static const sb_strategy *const network_rung[] = {&sb_strategy_wire};
 static const sb_strategy *const fallback_rung[] = {&sb_strategy_stale, &sb_strategy_emergency};
 _Static_assert(SB_ARRAY_SIZE(network_rung) <= SB_ARRAY_SIZE(((sb_flight *)0)->attempts), "room");
 
-#define PATIENCE_LEAST (20 * SB_MS)    /* also before any round trip was measured: a restart in an
-                                          outage answers at once (A10) */
+#define PATIENCE_LEAST                                                                             \
+    (20 * SB_MS) /* also before any round trip was measured: a restart in an                       \
+                    outage answers at once (A10) */
 #define PATIENCE_USUAL (300 * SB_MS)
 #define PATIENCE_MOST (1800 * SB_MS) /* RFC 8767 §5 */
 
@@ -318,8 +319,9 @@ static sb_flight *flight_new(sb_engine *e, const sb_asked *asked, const sb_quest
     emit(f, SB_EVENT_FLIGHT_START, SB_OK, asked->question.type, 0);
     sb_timer_init(&f->patience, patience_over);
     const sb_pool *pool = sb_upstreams_pool(e->upstreams, &asked->question.name);
-    sb_ns patience = sb_flight_patience(f->settings->cache.patience, sb_pool_rtt(pool),
-                                        sb_pool_dead(e->upstreams, pool));
+    sb_ns patience =
+        sb_flight_patience(f->settings->cache.patience, sb_pool_rtt(e->upstreams, pool),
+                           sb_pool_dead(e->upstreams, pool));
     sb_timer_set(e->env, &f->patience, f->began + patience);
     start_network(f);
     return f;

@@ -6,6 +6,7 @@
 #ifndef SB_RESOLVE_FLIGHT_H
 #define SB_RESOLVE_FLIGHT_H
 
+#include "net/revive.h"
 #include "resolve/engine.h"
 #include "resolve/hosts.h"
 #include "resolve/trouble.h"
@@ -25,7 +26,7 @@ struct sb_engine {
     sb_map flights;
     sb_troubles troubles;
     uint32_t flight_number;
-    sb_ns next_probe;
+    sb_reviver *reviver;
     sb_timer tick;
     uint64_t ticks;
     /* Real questions to probe dead servers with, the first that fits; name.size 0: none. */

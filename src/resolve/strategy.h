@@ -25,7 +25,7 @@ typedef struct sb_ctx {
     sb_events *events;
     const sb_hosts *hosts;
     sb_l1_buffer *scratch; /* one look-up at a time */
-    sb_ns *next_probe; /* when all servers are dead: earliest instant of the next question sent */
+    struct sb_reviver *reviver;
 } sb_ctx;
 
 /* What is asked, with everything derived from it once. */
