@@ -40,9 +40,9 @@ sb_status sb_daemon_config(sb_env *env, const char *path, const sb_settings **re
 void sb_daemon_log_levels(const sb_settings *settings)
 {
     for (unsigned i = 0; i < SB_LOG_SUBSYSTEM_COUNT; i++) {
-        int level = settings->log.levels[i];
+        int8_t own = settings->log.levels[i];
         sb_log_set_level((sb_log_subsystem)i,
-                         (sb_log_level)(level < 0 ? settings->log.level : level));
+                         (sb_log_level)(own < 0 ? settings->log.level : (uint8_t)own));
     }
 }
 

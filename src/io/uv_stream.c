@@ -150,10 +150,13 @@ void sb_uv_stream_ready(sb_uv_socket *s, int events, bool error)
         finish_connect(s);
         return;
     }
-    if (error) { /* what arrived before the error is still read */
-        s->stream.paused = false;
-        events = UV_READABLE;
+    if (error && s->stream.paused) {
+        int reason = pending_error(s->fd);
+        end_stream(s, reason ? reason : ECONNRESET);
+        return;
     }
+    if (error) /* what arrived before the error is still read */
+        events = UV_READABLE;
     if (events & UV_WRITABLE) {
         int failed = flush_queue(s);
         if (failed) {

@@ -142,6 +142,8 @@ sb_status sb_engine_new(const sb_engine_options *options, sb_engine **ret, sb_wh
         (options->resolv_conf_path && !(e->resolv_path = sb_strdup(options->resolv_conf_path))))
         goto done;
     sb_upstreams_on_recovery(e->upstreams, on_recovery, e);
+    /* What overrides entries may have changed while nobody watched: hosts lines, first of all. */
+    sb_l1_bump_policy(e->l1, e->settings->hash, NULL);
     if ((status = configure_upstreams(e, true)) || (status = sb_services_configure(e)))
         goto done;
     sb_timer_set(e->env, &e->tick, sb_env_now(e->env) + SB_S);

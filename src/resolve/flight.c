@@ -15,6 +15,9 @@ _Static_assert(SB_ARRAY_SIZE(network_rung) <= SB_ARRAY_SIZE(((sb_flight *)0)->at
                     outage answers at once (A10) */
 #define PATIENCE_USUAL (300 * SB_MS)
 #define PATIENCE_MOST (1800 * SB_MS) /* RFC 8767 §5 */
+/* A flight ends this long before its first asker gives up, so that the asker learns what was tried.
+ */
+#define FAREWELL (10 * SB_MS)
 
 sb_ns sb_flight_patience(sb_ns setting, sb_ns rtt, bool dead)
 {
@@ -315,7 +318,9 @@ static sb_flight *flight_new(sb_engine *e, const sb_asked *asked, const sb_quest
     sb_arena_init(&f->arena, SB_FLIGHT_ARENA_MAX);
     sb_map_insert(&e->flights, &f->node, f->key.bytes, f->key.size);
     sb_count(&e->stats, SB_COUNT_FLIGHTS);
-    sb_op_start(&f->op, e->env, NULL, f->began + f->settings->query.timeout, flight_done, NULL);
+    sb_ns timeout = f->settings->query.timeout;
+    sb_op_start(&f->op, e->env, NULL, f->began + timeout - (timeout > 2 * FAREWELL ? FAREWELL : 0),
+                flight_done, NULL);
     emit(f, SB_EVENT_FLIGHT_START, SB_OK, asked->question.type, 0);
     sb_timer_init(&f->patience, patience_over);
     const sb_pool *pool = sb_upstreams_pool(e->upstreams, &asked->question.name);

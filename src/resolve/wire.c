@@ -130,6 +130,7 @@ static void got_answer(wire *w, const sb_answer *take_answer)
         return;
     }
     w->head = answer;
+    w->sent = w->round = 0; /* attempts are per link; SB_ALIASES_MAX bounds the whole */
     sb_answer_target(answer, &w->question.name);
     sb_name_fold(&w->question.name);
     w->used = 0;
