@@ -36,6 +36,10 @@
     X(UP_UNREACHABLE, "upstream_unreachable_total", "", "Attempts ended by a network error")       \
     X(UP_REJECTED, "upstream_rejected_total", "", "Packets that did not match their question")     \
     X(UP_TRUNCATED, "upstream_truncated_total", "", "Responses retried over TCP")                  \
+    X(UP_UNPROVEN, "upstream_unproven_total", "",                                                  \
+      "Responses without the question's case or the cookie, asked again over TCP")                 \
+    X(UP_CROWDED, "upstream_crowded_total", "", "Exchanges moved to TCP by near misses")           \
+    X(UP_CONNECTIONS, "upstream_connections_total", "", "TCP and TLS connections opened")          \
     X(CACHE_WRITES, "cache_writes_total", "", "Entries written")                                   \
     X(CACHE_EVICTIONS, "cache_evictions_total", "", "Living entries evicted for room")             \
     X(CACHE_EXPIRED, "cache_expired_total", "", "Entries found past their last use")               \
@@ -51,6 +55,7 @@
     X(LIMIT_QUEUE, "limit_reached_total", "limit=\"worker_queue\"", "")                            \
     X(LIMIT_QUESTIONS, "limit_reached_total", "limit=\"questions\"", "")                           \
     X(LIMIT_PIPELINE, "limit_reached_total", "limit=\"pipeline\"", "")                             \
+    X(LIMIT_UP_PIPELINE, "limit_reached_total", "limit=\"upstream_pipeline\"", "")                 \
     X(LIMIT_TCP_PER_CLIENT, "limit_reached_total", "limit=\"tcp_per_client\"", "")                 \
     X(LIMIT_TCP_IDLE, "limit_reached_total", "limit=\"tcp_idle\"", "")                             \
     X(LIMIT_CONTROL, "limit_reached_total", "limit=\"control_clients\"", "")                       \

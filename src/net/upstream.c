@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/conn.h"
 
 #define FAILURES_TO_OPEN 3     /* one loss is the network, three in a row are the server */
 #define BACKOFF_MIN (1 * SB_S) /* DESIGN §5: back-off 1 s to 60 s */
@@ -22,6 +23,7 @@
 #define SHAKY_PERMILLE 950u
 #define FORGIVE_EVERY (10 * SB_S) /* half of what a server lost is forgiven in this time */
 #define HEDGE_BURST 50u
+#define SECRET_FOR (24 * 3600 * SB_S) /* RFC 7873 §7.1: at most 26 hours */
 
 struct sb_upstreams {
     sb_env *env;
@@ -32,6 +34,8 @@ struct sb_upstreams {
     size_t pool_count;
     bool equals;           /* configured as equals: order means nothing */
     uint32_t hedge_credit; /* thousandths of a hedge */
+    uint8_t secret[16];    /* of client cookies */
+    sb_ns secret_until;    /* 0: there is none */
     sb_timer recovery;     /* defers the call to the loop */
     void (*on_recovery)(void *context);
     void *recovery_context;
@@ -156,6 +160,7 @@ void sb_upstream_unref(sb_upstream *server)
 {
     if (!server || --server->refs > 0)
         return;
+    sb_conns_close(server);
     sb_list_remove(&server->link);
     sb_free(server);
 }
@@ -343,8 +348,11 @@ void sb_upstreams_on_recovery(sb_upstreams *ups, void (*call)(void *context), vo
 
 void sb_upstreams_reset(sb_upstreams *ups)
 {
+    ups->secret_until = 0;
     sb_list_each (it, &ups->servers) {
         sb_upstream *server = sb_container_of(it, sb_upstream, link);
+        sb_conns_renew(server); /* first: what fails by it is forgotten below */
+        sb_manners_forget(&server->manners);
         if (server->breaker != SB_BREAKER_CLOSED)
             breaker_close(ups, server);
         server->failures = 0;
@@ -366,6 +374,16 @@ bool sb_upstreams_each(const sb_upstreams *ups, bool (*visit)(void *context, con
             return false;
     }
     return true;
+}
+
+const uint8_t *sb_upstreams_secret(sb_upstreams *ups)
+{
+    sb_ns now = sb_env_now(ups->env);
+    if (ups->secret_until == 0 || ups->secret_until <= now) {
+        ups->env->ops->entropy(ups->env, ups->secret, sizeof ups->secret);
+        ups->secret_until = now + SECRET_FOR;
+    }
+    return ups->secret;
 }
 
 sb_env *sb_upstreams_env(const sb_upstreams *ups)

@@ -10,6 +10,9 @@
 #include "core/stats.h"
 #include "dns/answer.h"
 #include "net/latency.h"
+#include "net/manners.h"
+
+#define SB_CONNS_MAX 2 /* connections per server: one, another while the first is full or mute */
 
 typedef enum sb_breaker { SB_BREAKER_CLOSED, SB_BREAKER_OPEN, SB_BREAKER_HALF_OPEN } sb_breaker;
 /* "closed", "open", "half-open". Static storage. */
@@ -36,6 +39,8 @@ typedef struct sb_upstream {
     sb_list exchanges;      /* of sb_exchange.link: under way, one per question */
     sb_ns srtt;             /* smoothed round trip (RFC 6298), 0 unknown */
     sb_latency udp, stream; /* round trips per protocol */
+    sb_manners manners;     /* case, cookies */
+    struct sb_conn *conns[SB_CONNS_MAX]; /* open connections (net/conn), NULL where none */
     sb_ns unanswered_since; /* first query since the last sign of life */
     unsigned unanswered;    /* queries since then */
     sb_ns last_success, last_failure;
@@ -112,6 +117,9 @@ void sb_upstreams_reset(sb_upstreams *ups);
 /* Every server once, in order; for listings. */
 bool sb_upstreams_each(const sb_upstreams *ups, bool (*visit)(void *context, const sb_upstream *),
                        void *context);
+/* 16 bytes of entropy under which client cookies are made: another each day, and after each reset
+ * (RFC 7873 §7.1). */
+const uint8_t *sb_upstreams_secret(sb_upstreams *ups);
 sb_env *sb_upstreams_env(const sb_upstreams *ups);
 sb_stats *sb_upstreams_stats(const sb_upstreams *ups);
 sb_events *sb_upstreams_events(const sb_upstreams *ups);

@@ -127,7 +127,7 @@ class BadServer:
         self.host, self.port, self.mode, self.argument = host, port, mode, 0
         self.ttl = ttl
         self.records = {}       # folded name: {type number: [rdata]}, "nxdomain" or "nodata"
-        self.asked = []         # (name, type, "udp" | "tcp")
+        self.asked = []         # (folded name, type, "udp" | "tcp")
         self.lock = threading.Lock()
         self.sockets, self.running = [], False
         self.random = random.Random(1)
@@ -275,7 +275,7 @@ class BadServer:
         except (ValueError, IndexError, struct.error):
             return []
         with self.lock:
-            self.asked.append((query.name, query.type, transport))
+            self.asked.append((query.name.lower(), query.type, transport))
             mode, argument = self.mode, self.argument
         honest = self._honest(query)
         ident = struct.pack("!H", query.id)
