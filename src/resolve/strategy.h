@@ -105,7 +105,6 @@ extern const sb_strategy sb_strategy_pin, sb_strategy_hosts, sb_strategy_cached,
     sb_strategy_stale, sb_strategy_emergency;
 
 /* Pins lie in the cache file under a view of their own. */
-#define SB_VIEW_PIN (UINT32_MAX - 1)
 
 /* A cache entry as an answer; NULL when it does not check or memory is out. */
 sb_answer *sb_answer_of_entry(const sb_l1_entry *entry);
