@@ -397,7 +397,8 @@ static void forget_denied(sb_engine *e, const sb_asked *asked, sb_kind kind)
     }
 }
 
-/* A pin or a hosts line came while the question was on its way: readers must not find the answer first. */
+/* A pin or a hosts line came while the question was on its way: readers must not find the answer
+ * first. */
 static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
 {
     static const sb_strategy *const above[] = {&sb_strategy_pin, &sb_strategy_hosts};
