@@ -198,7 +198,6 @@ sb_status sb_engine_reload(sb_engine *engine, const sb_settings *settings, sb_wh
     sb_settings_unref(before);
     sb_l1_bump_policy(engine->l1, settings->hash, NULL);
     sb_troubles_void(&engine->troubles);
-    sb_count(&engine->stats, SB_COUNT_CONFIG_RELOADS);
     sb_events_emit(&engine->events, (sb_event){.type = SB_EVENT_RELOAD});
     for (size_t i = 0; i < settings->cache.warm_count; i++)
         sb_engine_warm(engine, &settings->cache.warm[i]);
