@@ -297,6 +297,8 @@ void sb_upstream_succeeded(sb_upstreams *ups, sb_upstream *server, sb_protocol p
 void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status)
 {
     sample(server, false);
+    if (status != SB_TIMEOUT)
+        server->unanswered = 0; /* a bad word is a word */
     if (server->failures < UINT32_MAX)
         server->failures++;
     server->last_failure = sb_env_now(ups->env);
@@ -317,6 +319,7 @@ void sb_upstream_failed_again(sb_upstreams *ups, sb_upstream *server, sb_status 
     server->last_failure = sb_env_now(ups->env);
     server->last_status = status;
     server->errors++;
+    server->unanswered = 0;
     sb_upstream_probe_cancelled(ups, server);
 }
 

@@ -23,7 +23,7 @@ typedef struct sb_policy {
     sb_family_policy family;
     bool protect;
     sb_ns confirm, doubt_most; /* protect_confirm, protect_max */
-    const sb_addr *emergency; /* borrowed from the settings */
+    const sb_addr *emergency;  /* borrowed from the settings */
     size_t emergency_count;
 } sb_policy;
 

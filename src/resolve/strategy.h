@@ -83,9 +83,11 @@ typedef struct sb_attempt {
     sb_offer offer; /* rank NONE: nothing */
     sb_tried tried[SB_TRIED_MAX];
     unsigned tried_count;
-    int ede; /* upstream's verdict on failure, or SB_EDE_NONE */
+    int ede;                 /* upstream's verdict on failure, or SB_EDE_NONE */
     const sb_offer *against; /* what the rung before found and nobody trusts, or NULL */
     const char *reason;      /* static: why it is not trusted */
+    bool
+        confirmed; /* the denial is right, though something else is served: forget what it denies */
 } sb_attempt;
 /* Cut when full. */
 void sb_attempt_tried(sb_attempt *attempt, sb_outcome outcome, sb_ns took, const sb_addr *server);
@@ -108,7 +110,7 @@ struct sb_strategy {
 };
 
 extern const sb_strategy sb_strategy_pin, sb_strategy_hosts, sb_strategy_cached, sb_strategy_wire,
-    sb_strategy_stale, sb_strategy_emergency;
+    sb_strategy_doubt, sb_strategy_stale, sb_strategy_emergency;
 
 /* Pins lie in the cache file under a view of their own. */
 

@@ -4,7 +4,7 @@
  * Retries with exponential back-off between rounds, follows alias chains that a server left open,
  * gives up early when every server is known dead: then one question a second goes out as a probe.
  * Loop thread. */
-#include "resolve/strategy.h"
+#include "resolve/verdict.h"
 
 #include "base/mem.h"
 #include "net/exchange.h"
@@ -12,6 +12,7 @@
 
 /* Pause before the second round over the servers; doubles per round, ± 50 % jitter. */
 #define ROUND_PAUSE (50 * SB_MS)
+#define ATTEMPT_MOST (4 * SB_S)
 /* Somebody else's probe may show within this that the servers are back; then there is a failure to
  * tell. */
 #define PROBE_WAIT (600 * SB_MS)
@@ -201,9 +202,12 @@ static void ask_server(wire *w, const sb_pool *pool, int index)
     l->asking = true;
     l->asked_at = sb_env_now(ctx->env);
     sb_exchange_fini(&l->exchange);
+    /* Later rounds are more patient: a server that got slow must be able to show it. */
+    sb_ns timeout = sb_upstream_attempt_timeout(server) << (w->round < 4 ? w->round : 4);
+    if (timeout > ATTEMPT_MOST)
+        timeout = ATTEMPT_MOST;
     sb_exchange_start(&l->exchange, ctx->upstreams, server, &w->question, w->attempt.asked->flight,
-                      &w->attempt.op, l->asked_at + sb_upstream_attempt_timeout(server),
-                      exchange_done);
+                      &w->attempt.op, l->asked_at + timeout, exchange_done);
     sb_timer_set(ctx->env, &w->hedge, l->asked_at + sb_upstream_hedge_delay(server));
 }
 
