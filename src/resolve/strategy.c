@@ -68,6 +68,11 @@ bool sb_name_known(const sb_ctx *ctx, const sb_asked *asked)
         question.type = variant & 1 ? SB_TYPE_AAAA : SB_TYPE_A;
         question.dnssec_ok = variant & 2;
         question.checking_disabled = variant & 4;
+        /* What was never validated vouches for those alone who want it so; and what is known of the
+         * very type asked is no reason to call it empty. */
+        if ((question.checking_disabled && !asked->question.checking_disabled) ||
+            question.type == asked->question.type)
+            continue;
         if (positive_entry(ctx, &question, asked->view))
             return true;
     }
