@@ -22,6 +22,8 @@
 #define SHAKY_PERMILLE 950u
 #define FORGIVE_EVERY (10 * SB_S) /* half of what a server lost is forgiven in this time */
 #define HEDGE_BURST 50u
+#define WORKS_FOR                                                                                  \
+    (5 * SB_S) /* a server that answered this lately is not down for SERVFAIL or REFUSED */
 
 struct sb_upstreams {
     sb_env *env;
@@ -299,9 +301,14 @@ void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status
     sample(server, false);
     if (status != SB_TIMEOUT)
         server->unanswered = 0; /* a bad word is a word */
-    if (server->failures < UINT32_MAX)
+    sb_ns now = sb_env_now(ups->env);
+    /* Broken zones come in clusters: while other names are answered, refusals are the names' own.
+     */
+    bool refusal = status == SB_SERVFAIL || status == SB_REFUSED;
+    bool works = server->last_success && now - server->last_success < WORKS_FOR;
+    if (server->failures < UINT32_MAX && !(refusal && works))
         server->failures++;
-    server->last_failure = sb_env_now(ups->env);
+    server->last_failure = now;
     server->last_status = status;
     if (status == SB_TIMEOUT)
         server->timeouts++;

@@ -102,7 +102,12 @@ void sb_refresh_recovery_fire(sb_timer *timer)
     sb_engine *e = sb_container_of(timer, sb_engine, recovery);
     sb_asked asked;
     sb_question question;
-    while (sb_troubles_peek_void(&e->troubles, &question)) {
+    bool degraded;
+    while (sb_troubles_peek_void(&e->troubles, &question, &degraded)) {
+        if (!degraded) { /* nobody lives on an old answer of it: the next asker will see */
+            sb_troubles_pass_void(&e->troubles);
+            continue;
+        }
         if (!sb_pace_take(&e->pace, e->settings->query.refresh_rate, sb_env_now(e->env))) {
             sb_timer_set(e->env, timer, sb_env_now(e->env) + RECOVERY_EVERY);
             return;

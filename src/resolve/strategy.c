@@ -68,6 +68,9 @@ static bool known(const sb_ctx *ctx, const sb_asked *asked, uint16_t type)
     for (unsigned variant = 0; variant < 4; variant++) {
         question.dnssec_ok = variant & 1;
         question.checking_disabled = variant & 2;
+        /* What was never validated vouches for those alone who want it so. */
+        if (question.checking_disabled && !asked->question.checking_disabled)
+            continue;
         if (positive_entry(ctx, &question, asked->view))
             return true;
     }

@@ -99,7 +99,8 @@ static sb_trouble *oldest_void(const sb_troubles *troubles)
     return t->generation == troubles->generation ? NULL : t;
 }
 
-bool sb_troubles_peek_void(const sb_troubles *troubles, sb_question *ret_question)
+bool sb_troubles_peek_void(const sb_troubles *troubles, sb_question *ret_question,
+                           bool *ret_degraded)
 {
     const sb_trouble *t = oldest_void(troubles);
     if (!t)
@@ -114,6 +115,7 @@ bool sb_troubles_peek_void(const sb_troubles *troubles, sb_question *ret_questio
     question.checking_disabled = bits & 2;
     SB_ASSERT(sb_name_read_plain(&r, &question.name));
     *ret_question = question;
+    *ret_degraded = t->degraded;
     return true;
 }
 

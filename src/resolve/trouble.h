@@ -52,7 +52,8 @@ bool sb_troubles_clear(sb_troubles *troubles, const sb_question_key *key);
 void sb_troubles_void(sb_troubles *troubles);
 /* The oldest failure that a recovery made void and nobody has asked again: its question / take it
  * off that list. */
-bool sb_troubles_peek_void(const sb_troubles *troubles, sb_question *ret_question);
+bool sb_troubles_peek_void(const sb_troubles *troubles, sb_question *ret_question,
+                           bool *ret_degraded);
 void sb_troubles_pass_void(sb_troubles *troubles);
 /* The pause after the n-th failure in a row (n from 1) when nothing can be served: 1 s doubling to
  * 30 s. */

@@ -29,6 +29,7 @@ typedef struct parsed {
     bool serial;          /* a denial with our SOA */
     sb_ns end, fresh_end; /* of the authority's TTL, of the effective one: latest possible */
     sb_ns said;           /* the earliest of the claims' latest saying */
+    sb_ns said_last;      /* the latest: links of an open chain come one after the other */
     uint32_t authority_ttl_s;
 } parsed;
 
@@ -98,9 +99,10 @@ void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, s
         if (at > *cell)
             *cell = at;
     }
-    if (p.positive || p.id < 0 || p.slot < 0 || p.slot > SLOT_TXT)
+    bool typed = p.slot >= 0 && p.slot <= SLOT_TXT;
+    if (p.positive || p.id < 0 || (!typed && p.msg.rcode != SB_RCODE_NXDOMAIN))
         return;
-    if (!p.serial && at > o->denied_bare[p.id][p.slot])
+    if (typed && !p.serial && at > o->denied_bare[p.id][p.slot])
         o->denied_bare[p.id][p.slot] = at;
     /* It may be obeyed until it arrives and after: other entries of the name need not be there any
      * more. */
@@ -443,6 +445,8 @@ static void date(oracle *o, parsed *p)
             p->end = end;
         if (said < p->said)
             p->said = said;
+        if (said > p->said_last)
+            p->said_last = said;
         if (ttl_s < p->authority_ttl_s)
             p->authority_ttl_s = ttl_s;
     }
@@ -562,7 +566,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
     const oracle_reply *r = p->reply;
     const sb_question *q = &r->question;
     sb_ns now = sim_now(o->s);
-    bool just_now = p->said >= r->asked_at;
+    bool just_now = (o->open_chains ? p->said_last : p->said) >= r->asked_at;
     if (o->failure[0])
         return;
     if (p->ttl_least_s == UINT32_MAX && p->positive)
@@ -621,7 +625,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
 static void judge_history(oracle *o, const parsed *p, const oracle_key *key)
 {
     sb_ns now = sim_now(o->s);
-    if (o->trouble || !key->known || now >= key->known_until)
+    if (o->trouble || !key->known || now >= key->known_until || key->denied_at > key->seen_at)
         return;
     for (unsigned i = 0; i < p->claim_count; i++) {
         const oracle_claim *c = &p->claims[i];

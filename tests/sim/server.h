@@ -66,6 +66,7 @@ struct server {
     sb_ns lag; /* tells the truth of that long ago */
     const server_world *world;
     uint64_t queries, stream_queries;
+    uint64_t tally; /* the scene's own count */
     unsigned conns;
     struct {
         sb_socket socket;

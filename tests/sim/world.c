@@ -212,7 +212,7 @@ static const sb_settings *make_settings(world *w, unsigned which)
     s->cache.keep = world_has(w, ACTOR_SHORT_KEEP) ? 40 * SB_S : 3 * 86400 * SB_S;
     s->cache.recheck = sb_rand_chance(r, 500) ? 30 * SB_S : 2 * SB_S;
     s->cache.patience = sb_rand_chance(r, 700) ? -1 : sb_rand_range(r, 0, 1500 * SB_MS);
-    s->cache.size_bytes = (size_t)SB_L1_SIZE_MIN << sb_rand_below(r, 3);
+    s->cache.size_bytes = (size_t)SB_L1_SIZE_MIN << (sb_rand_chance(r, 200) ? 1 : 0);
     if (world_has(w, ACTOR_EMERGENCY))
         name_rules(s, w);
     if (sb_settings_freeze(s, &why) != SB_OK) {
@@ -245,7 +245,9 @@ static void limits(world *w)
         .stale_ttl_s = a->cache.stale_ttl_s,
     };
     /* An alias without SOA looks open. */
-    w->o.quick = w->o.quick && (a->cache.patience < 0 || a->cache.patience > 20 * SB_MS) &&
+    w->o.quick = w->o.quick && !world_has(w, ACTOR_BIG) && !world_has(w, ACTOR_TRUNCATING) &&
+                 !world_has(w, ACTOR_NO_EDNS) &&
+                 (a->cache.patience < 0 || a->cache.patience > 20 * SB_MS) &&
                  (b->cache.patience < 0 || b->cache.patience > 20 * SB_MS);
     w->o.open_chains = world_has(w, ACTOR_OPEN_CHAINS) || world_has(w, ACTOR_BARE);
     w->o.no_soa = world_has(w, ACTOR_BARE);
@@ -357,8 +359,15 @@ static void broken(void *context, ask *a, const char *what)
 static void said(void *context, server *sv, const sb_question *question, const uint8_t *bytes,
                  size_t size, sb_ns latest)
 {
-    (void)sv;
     world *w = context;
+    if (w->verbose)
+        fprintf(stderr, "%12.6f %s says %s rcode %u answers %u authority %u\n",
+                (double)sim_now(w->s) / (double)SB_S, sv->name, oracle_text(question),
+                bytes[3] & 15, sb_load_u16(bytes + 6), sb_load_u16(bytes + 8));
+    /* Names that loop, names of others: three in a row take a server for broken, for a while. */
+    unsigned rcode = bytes[3] & 15;
+    if ((rcode == SB_RCODE_SERVFAIL || rcode == SB_RCODE_REFUSED) && w->o.healthy_since != SB_NEVER)
+        w->o.healthy_since = sim_now(w->s);
     oracle_said(&w->o, question, bytes, size, latest);
 }
 
