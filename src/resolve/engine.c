@@ -417,7 +417,7 @@ static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
     return false;
 }
 
-void sb_engine_learn(sb_engine *e, const sb_asked *asked, const sb_answer *answer)
+void sb_engine_learn(sb_engine *e, const sb_asked *asked, const sb_answer *answer, bool believed)
 {
     sb_ctx ctx = sb_engine_ctx(e, e->settings);
     sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_now(e->l1));
@@ -425,7 +425,7 @@ void sb_engine_learn(sb_engine *e, const sb_asked *asked, const sb_answer *answe
     bool overridden = is_overridden(&ctx, asked);
     if (answer->kind == SB_KIND_POSITIVE)
         sb_doubts_clear(e->doubts, &asked->question.name);
-    else
+    else if (believed)
         sb_engine_forget(e, asked, (sb_kind)answer->kind);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
     /* A full or refusing cache file is counted there; it never fails the question. */

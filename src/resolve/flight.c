@@ -307,13 +307,15 @@ static void flight_done(sb_op *op)
     }
     if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE) {
         const sb_answer *answer = f->best.answer;
-        sb_engine_learn(f->engine, &f->asked, answer);
+        sb_engine_learn(f->engine, &f->asked, answer, true);
         sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);
         f->best.ttl_cap_s = (life.due - 1) / SB_TICKS_PER_S;
         f->engine->last_answered = f->asked.question;
         note_recovered(f);
     } else {
         end_badly(f);
+        if (f->best.rank == SB_RANK_UNTRUSTED_NEGATIVE)
+            sb_engine_learn(f->engine, &f->asked, f->best.answer, false);
     }
     count_strategy(&f->engine->stats, f->best.rank ? f->best.strategy : SB_STRATEGY_COUNT);
     emit(f, SB_EVENT_FLIGHT_END, f->best.rank ? SB_OK : f->failure, f->waiter_count,

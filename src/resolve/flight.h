@@ -102,7 +102,9 @@ void sb_query_settle(sb_query *query, const sb_settling *settling);
 /* What a denial of that kind denies is removed for good. */
 void sb_engine_forget(sb_engine *engine, const sb_asked *asked, sb_kind kind);
 /* Stores what was learned, as DESIGN §5 says of negatives and TTL 0. */
-void sb_engine_learn(sb_engine *engine, const sb_asked *asked, const sb_answer *answer);
+/* believed: a denial removes what it denies; else it is kept for this very question alone. */
+void sb_engine_learn(sb_engine *engine, const sb_asked *asked, const sb_answer *answer,
+                     bool believed);
 
 /* Those of the engine's settings, looked up at once and again every ten seconds. */
 SB_MUST_USE sb_status sb_services_configure(sb_engine *engine);
