@@ -68,9 +68,6 @@ bool sb_name_known(const sb_ctx *ctx, const sb_asked *asked)
         question.type = variant & 1 ? SB_TYPE_AAAA : SB_TYPE_A;
         question.dnssec_ok = variant & 2;
         question.checking_disabled = variant & 4;
-        /* Never validated: a name known that way is known to those who asked that way. */
-        if (question.checking_disabled && !asked->question.checking_disabled)
-            continue;
         /* What was never validated vouches for those alone who want it so; and what is known of the
          * very type asked is no reason to call it empty. */
         if ((question.checking_disabled && !asked->question.checking_disabled) ||
