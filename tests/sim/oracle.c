@@ -42,6 +42,7 @@ static void judge_failure(oracle *o, const parsed *p, const oracle_key *key);
 static void judge_special(oracle *o, const parsed *p);
 static void judge_age(oracle *o, const parsed *p, const oracle_key *key);
 static void judge_history(oracle *o, const parsed *p, const oracle_key *key);
+static void judge_denied(oracle *o, const parsed *p);
 static void learn(oracle *o, const parsed *p, oracle_key *key);
 static void must_answer(oracle *o, const parsed *p, const oracle_key *key, const char *what);
 static bool resolves(const oracle *o, unsigned id, sb_ns at);
@@ -152,6 +153,7 @@ void oracle_judge(oracle *o, const oracle_reply *reply)
     date(o, &p);
     judge_age(o, &p, key);
     judge_history(o, &p, key);
+    judge_denied(o, &p);
     if (!p.positive)
         must_answer(o, &p, key, "a denial");
     learn(o, &p, key);
@@ -167,6 +169,8 @@ void oracle_forget(oracle *o, const sb_name *name)
 {
     int id = name ? zone_node_id(name) : -1;
     o->reset_at = sim_now(o->s);
+    if (!name) /* an earlier disk may have what was denied since */
+        memset(o->denial_seen, 0, sizeof o->denial_seen);
     for (unsigned i = 0; i < ORACLE_KEYS; i++) {
         if (name && i / 12 != (unsigned)id)
             continue;
@@ -597,7 +601,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
         return;
     }
     if (!p->positive && !p->serial) {
-        if (now > p->said + 6 * SB_S + SLACK && r->edns)
+        if (now > p->said + BARE_TTL + SB_S + SLACK && r->edns && !o->trouble)
             oracle_fail(o, "%s: a denial without SOA kept as fresh", oracle_text(q));
         return;
     }
@@ -619,6 +623,29 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
     if (now >= p->said + (sb_ns)o->limits.ttl_max_s * SB_S + SLACK && p->positive &&
         o->limits.ttl_max_s >= o->limits.ttl_min_s && p->ttl_most_s > o->limits.stale_ttl_s)
         oracle_fail(o, "%s: beyond the cap with TTL %u", oracle_text(q), p->ttl_most_s);
+}
+
+/* An obeyed denial removes the positive for good, whatever DO and CD it was asked with. */
+static void judge_denied(oracle *o, const parsed *p)
+{
+    sb_ns *seen = o->denial_seen[p->id];
+    sb_ns denied = p->said < sim_now(o->s) ? p->said : sim_now(o->s);
+    if (o->trouble || o->open_chains)
+        return;
+    if (p->positive) {
+        if (p->said_last < seen[p->slot] && seen[p->slot] < p->reply->asked_at)
+            oracle_fail(o, "%s: an answer of %.3f s, denied at %.3f s",
+                        oracle_text(&p->reply->question),
+                        (double)(p->said_last - 3600 * SB_S) / (double)SB_S,
+                        (double)(seen[p->slot] - 3600 * SB_S) / (double)SB_S);
+        return;
+    }
+    if (p->stale || !p->serial || !p->reply->edns)
+        return;
+    for (int slot = 0; slot <= SLOT_TXT; slot++) {
+        if ((slot == p->slot || p->msg.rcode == SB_RCODE_NXDOMAIN) && denied > seen[slot])
+            seen[slot] = denied;
+    }
 }
 
 /* Once something newer was seen, the older does not come back unless somebody said it again. */

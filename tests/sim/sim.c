@@ -20,7 +20,7 @@ typedef struct options {
     uint64_t first, last;
     unsigned jobs;
     bool twice, tap, verbose;
-    unsigned stop; /* failures after which a job ends */
+    unsigned stop; /* failures after which all end */
     const char *self;
 } options;
 
@@ -131,14 +131,11 @@ static bool parse(int argc, char **argv, options *o)
 static void job(const options *o, tally *t)
 {
     world *w = world_new();
-    unsigned failures = 0;
     for (;;) {
         uint64_t seed = t->next++;
-        if (seed > o->last || failures >= o->stop)
+        if (seed > o->last || t->failures >= o->stop)
             break;
-        uint64_t before = t->failures;
         run_one(o, t, w, seed);
-        failures += t->failures > before;
     }
     world_free(w);
 }

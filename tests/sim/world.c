@@ -23,6 +23,7 @@ static void said(void *context, server *sv, const sb_question *question, const u
 static void packet(void *context, const sim_packet *p);
 static void upstream_query(world *w, const sim_packet *p, const server *sv, const sb_msg *query);
 static void forge(world *w, const sim_packet *p, const server *sv, const sb_msg *query);
+static void single_flight(world *w, const sb_event *e);
 static void event(void *context, const sb_event *e);
 static void quiet(void *context, sb_log_level level, const char *line, size_t size);
 static void finish(world *w);
@@ -74,7 +75,6 @@ bool world_run(world *w, uint64_t seed, bool verbose)
     w->evictions_seen = 0;
     w->window_index = w->window_count = 0;
     w->all_bad_since = SB_NEVER;
-    memset(w->flights, 0, sizeof w->flights);
     sb_log_set_sink(quiet, w);
     for (unsigned i = 0; i < SB_LOG_SUBSYSTEM_COUNT; i++)
         sb_log_set_level((sb_log_subsystem)i, verbose ? SB_LOG_DEBUG : SB_LOG_ERROR);
@@ -265,6 +265,7 @@ bool world_start_subject(world *w)
     memory_pause(true);
     sb_status status = SB_LIMIT;
     memset(w->flights, 0, sizeof w->flights);
+    memset(w->under_way, 0, sizeof w->under_way);
     /* What starts while descriptors run out is started again, as a service manager does. */
     for (unsigned i = 0; i < 50 && status != SB_OK; i++)
         status = subject_start(&w->d, w->s, &options, &why);
@@ -463,6 +464,28 @@ static void forge(world *w, const sim_packet *p, const server *sv, const sb_msg 
     }
 }
 
+/* One flight per question: of one name and type four, for DO and CD. */
+static void single_flight(world *w, const sb_event *e)
+{
+    int spare = -1;
+    unsigned same = 1;
+    for (unsigned i = 0; i < SB_ARRAY_SIZE(w->under_way); i++) {
+        if (w->under_way[i].flight == 0)
+            spare = (int)i;
+        else if (w->under_way[i].flight == e->flight && e->type == SB_EVENT_FLIGHT_END)
+            w->under_way[i].flight = 0;
+        else if (w->under_way[i].name == e->name && w->under_way[i].type == e->a)
+            same++;
+    }
+    if (e->type != SB_EVENT_FLIGHT_START || spare < 0)
+        return;
+    w->under_way[spare].flight = e->flight;
+    w->under_way[spare].name = e->name;
+    w->under_way[spare].type = e->a;
+    if (same > 4)
+        oracle_fail(&w->o, "%u flights for one name and type at once", same);
+}
+
 static void event(void *context, const sb_event *e)
 {
     world *w = context;
@@ -471,6 +494,8 @@ static void event(void *context, const sb_event *e)
         fprintf(stderr, "%12.6f %-13s flight %u strategy %u status %u a %u b %u\n",
                 (double)sim_now(w->s) / (double)SB_S, sb_event_text(e->type), e->flight,
                 e->strategy, e->status, e->a, e->b);
+    if (e->type == SB_EVENT_FLIGHT_START || e->type == SB_EVENT_FLIGHT_END)
+        single_flight(w, e);
     if (e->type != SB_EVENT_QUERY || e->flight == 0)
         return;
     unsigned at = e->flight % WORLD_FLIGHTS;

@@ -85,6 +85,10 @@ typedef struct world {
     struct {
         uint32_t flight, first, all;
     } flights[WORLD_FLIGHTS];
+    struct {
+        uint64_t name;
+        uint32_t flight, type;
+    } under_way[64]; /* flights that have not ended */
     uint64_t window_index;
     unsigned window_count;
     sb_ns all_bad_since;

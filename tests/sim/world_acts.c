@@ -96,8 +96,7 @@ void world_servers(world *w)
         w->main_count + (world_has(w, ACTOR_ROUTE) ? 1 + (unsigned)sb_rand_below(r, 2) : 0);
     bool far = world_has(w, ACTOR_FAR), quick = !far && sb_rand_chance(r, 500);
     for (unsigned i = 0; i < w->server_count; i++) {
-        char name[8];
-        snprintf(name, sizeof name, "s%u", i);
+        const char name[3] = {'s', (char)('0' + i), 0};
         sb_addr addr = sb_addr_4((const uint8_t[4]){10, 0, 0, (uint8_t)(i + 1)}, 53);
         if (world_has(w, ACTOR_IPV6) && i % 2 == 0)
             addr = sb_addr_6((const uint8_t[16]){0xfd, 0, [7] = 0x53, [15] = (uint8_t)(i + 1)}, 53);
