@@ -141,8 +141,16 @@ static bool is_verdict(int ede)
     return (ede >= 6 && ede <= 12) || (ede >= 15 && ede <= 18);
 }
 
-/* First valid positive wins; a negative waits for the end of every earlier server's attempt: an
- * inside and an outside resolver must not race. */
+static void take_held(wire *w)
+{
+    const sb_answer *held = w->held;
+    w->held = NULL;
+    got_answer(w, held);
+}
+
+/* First valid positive wins; a denial waits for the end of every earlier server's attempt: an
+ * inside and an outside resolver must not race. An empty answer vouches for the name itself: it
+ * waits no longer than a hedge does. */
 static void lane_answered(lane *l)
 {
     wire *w = l->wire;
@@ -151,6 +159,10 @@ static void lane_answered(lane *l)
     if (answer->kind != SB_KIND_POSITIVE && other->asking && other->turn < l->turn) {
         sb_answer_unref(w->held);
         w->held = sb_answer_ref(answer);
+        if (answer->kind == SB_KIND_NODATA)
+            sb_timer_set(w->attempt.ctx->env, &w->hedge,
+                         sb_env_now(w->attempt.ctx->env) +
+                             sb_upstream_hedge_delay(other->exchange.server));
         return;
     }
     got_answer(w, sb_answer_ref(answer));
@@ -164,9 +176,7 @@ static void lane_failed(lane *l, sb_status status)
     if (is_verdict(l->exchange.ede)) {
         fail(w, status);
     } else if (w->held && !any_asking(w)) {
-        const sb_answer *held = w->held;
-        w->held = NULL;
-        got_answer(w, held);
+        take_held(w);
     } else if (!any_asking(w)) {
         ask_next(w);
     }
@@ -217,6 +227,10 @@ static void hedge_due(sb_timer *timer)
     wire *w = sb_container_of(timer, wire, hedge);
     const sb_ctx *ctx = w->attempt.ctx;
     const lane *first = &w->lanes[w->lanes[1].asking];
+    if (w->held) {
+        take_held(w);
+        return;
+    }
     if (w->lanes[0].asking == w->lanes[1].asking || w->sent >= ctx->settings->query.attempts)
         return; /* both are busy, or a pause is on */
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
