@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #define DEAD_EVERY SB_S
+#define PROBE_TIMEOUT (3 * SB_S) /* nobody waits: a server that got slow may show it */
 
 typedef struct probe {
     sb_exchange exchange; /* first */
@@ -59,8 +60,8 @@ static bool start(sb_reviver *r, sb_upstream *server, const sb_question *questio
     sb_list_init(&p->link);
     sb_list_push(&r->probes, &p->link);
     sb_ns now = sb_env_now(sb_upstreams_env(r->ups));
-    sb_exchange_start(&p->exchange, r->ups, server, question, 0, NULL,
-                      now + sb_upstream_attempt_timeout(server), probe_done);
+    sb_exchange_start(&p->exchange, r->ups, server, question, 0, NULL, now + PROBE_TIMEOUT,
+                      probe_done);
     return true;
 }
 

@@ -82,7 +82,8 @@ bool sb_pool_dead(const sb_upstreams *ups, const sb_pool *pool);
 /* Smoothed round trip of the server that would be asked first, 0 unknown: patience is made of it.
  */
 sb_ns sb_pool_rtt(sb_upstreams *ups, const sb_pool *pool);
-/* When a second server joins: min(p95, 3 × median), at least 5 ms; 50 ms when unknown. */
+/* When a second server joins: min(p95 and a margin, 3 × median), at least 5 ms; 50 ms when unknown.
+ */
 sb_ns sb_upstream_hedge_delay(const sb_upstream *server);
 /* Silence that counts as failure: 4 × p99, at least 50 ms; 400 ms when unknown. */
 sb_ns sb_upstream_silence(const sb_upstream *server);

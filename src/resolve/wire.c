@@ -4,7 +4,7 @@
  * Retries with exponential back-off between rounds, follows alias chains that a server left open,
  * gives up early when every server is known dead: then one question a second goes out as a probe.
  * Loop thread. */
-#include "resolve/strategy.h"
+#include "resolve/verdict.h"
 
 #include "base/mem.h"
 #include "net/exchange.h"
@@ -12,6 +12,7 @@
 
 /* Pause before the second round over the servers; doubles per round, ± 50 % jitter. */
 #define ROUND_PAUSE (50 * SB_MS)
+#define ATTEMPT_MOST (4 * SB_S)
 /* Somebody else's probe may show within this that the servers are back; then there is a failure to
  * tell. */
 #define PROBE_WAIT (600 * SB_MS)
@@ -65,10 +66,7 @@ static void offer_answer(wire *w, const sb_answer *answer)
     bool positive = answer->kind == SB_KIND_POSITIVE;
     sb_offer offer = sb_offer_init(SB_STRATEGY_WIRE, SB_SOURCE_DNS,
                                    positive ? SB_RANK_FRESH_POSITIVE : SB_RANK_TRUSTED_NEGATIVE);
-    /* A name with emergency addresses is one its owner insists on: a bare denial is not believed.
-     */
-    const sb_asked *asked = w->attempt.asked;
-    if (!positive && asked->policy.emergency_count > 0 && sb_type_is_address(asked->question.type))
+    if (!positive && sb_doubt_concerns(w->attempt.ctx, w->attempt.asked, answer))
         offer.rank = SB_RANK_UNTRUSTED_NEGATIVE;
     offer.answer = answer;
     w->attempt.offer = offer;
@@ -143,8 +141,16 @@ static bool is_verdict(int ede)
     return (ede >= 6 && ede <= 12) || (ede >= 15 && ede <= 18);
 }
 
-/* First valid positive wins; a negative waits for the end of every earlier server's attempt: an
- * inside and an outside resolver must not race. */
+static void take_held(wire *w)
+{
+    const sb_answer *held = w->held;
+    w->held = NULL;
+    got_answer(w, held);
+}
+
+/* First valid positive wins; a denial waits for the end of every earlier server's attempt: an
+ * inside and an outside resolver must not race. An empty answer vouches for the name itself: it
+ * waits no longer than a hedge does. */
 static void lane_answered(lane *l)
 {
     wire *w = l->wire;
@@ -153,6 +159,10 @@ static void lane_answered(lane *l)
     if (answer->kind != SB_KIND_POSITIVE && other->asking && other->turn < l->turn) {
         sb_answer_unref(w->held);
         w->held = sb_answer_ref(answer);
+        if (answer->kind == SB_KIND_NODATA)
+            sb_timer_set(w->attempt.ctx->env, &w->hedge,
+                         sb_env_now(w->attempt.ctx->env) +
+                             sb_upstream_hedge_delay(other->exchange.server));
         return;
     }
     got_answer(w, sb_answer_ref(answer));
@@ -166,9 +176,7 @@ static void lane_failed(lane *l, sb_status status)
     if (is_verdict(l->exchange.ede)) {
         fail(w, status);
     } else if (w->held && !any_asking(w)) {
-        const sb_answer *held = w->held;
-        w->held = NULL;
-        got_answer(w, held);
+        take_held(w);
     } else if (!any_asking(w)) {
         ask_next(w);
     }
@@ -204,9 +212,12 @@ static void ask_server(wire *w, const sb_pool *pool, int index)
     l->asking = true;
     l->asked_at = sb_env_now(ctx->env);
     sb_exchange_fini(&l->exchange);
+    /* Later rounds are more patient: a server that got slow must be able to show it. */
+    sb_ns timeout = sb_upstream_attempt_timeout(server) << (w->round < 4 ? w->round : 4);
+    if (timeout > ATTEMPT_MOST)
+        timeout = ATTEMPT_MOST;
     sb_exchange_start(&l->exchange, ctx->upstreams, server, &w->question, w->attempt.asked->flight,
-                      &w->attempt.op, l->asked_at + sb_upstream_attempt_timeout(server),
-                      exchange_done);
+                      &w->attempt.op, l->asked_at + timeout, exchange_done);
     sb_timer_set(ctx->env, &w->hedge, l->asked_at + sb_upstream_hedge_delay(server));
 }
 
@@ -216,6 +227,10 @@ static void hedge_due(sb_timer *timer)
     wire *w = sb_container_of(timer, wire, hedge);
     const sb_ctx *ctx = w->attempt.ctx;
     const lane *first = &w->lanes[w->lanes[1].asking];
+    if (w->held) {
+        take_held(w);
+        return;
+    }
     if (w->lanes[0].asking == w->lanes[1].asking || w->sent >= ctx->settings->query.attempts)
         return; /* both are busy, or a pause is on */
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
