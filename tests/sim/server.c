@@ -5,6 +5,7 @@
 
 #include "dns/rdata.h"
 
+static void reset_conns(server *sv);
 static void datagram(sim_host *host, sim *s, const sb_addr *from, const sb_addr *to,
                      const uint8_t *bytes, size_t size);
 static bool accepted(sim_host *host, sim *s, sb_socket conn);
@@ -74,6 +75,17 @@ void server_set_mode(server *sv, server_mode mode)
                      : mode == SERVER_SILENT      ? SIM_BLACKHOLE
                                                   : SIM_UP;
     sv->host.stream_closed = mode == SERVER_CUT;
+    if (mode == SERVER_CUT || mode == SERVER_CLOSED) /* those that stand go as well */
+        reset_conns(sv);
+}
+
+static void reset_conns(server *sv)
+{
+    for (unsigned i = 0; i < SB_ARRAY_SIZE(sv->conn); i++) {
+        if (sb_socket_valid(sv->conn[i].socket))
+            sim_conn_reset(sv->s, sv->conn[i].socket);
+        sv->conn[i].socket = (sb_socket){0};
+    }
 }
 
 static void datagram(sim_host *host, sim *s, const sb_addr *from, const sb_addr *to,
