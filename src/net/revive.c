@@ -63,6 +63,7 @@ static bool start(sb_reviver *r, sb_upstream *server, const sb_question *questio
     sb_ns now = sb_env_now(sb_upstreams_env(r->ups));
     sb_exchange_start(&p->exchange, r->ups, server, question, 0, NULL, now + PROBE_TIMEOUT,
                       probe_done);
+    p->exchange.sends_max = 1; /* the next probe is the repetition */
     return true;
 }
 
