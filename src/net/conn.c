@@ -68,12 +68,21 @@ void sb_conn_drop(sb_conn_query *query, bool timed_out)
             sb_list_remove(&query->link);
         return;
     }
-    if (timed_out && query->written && !query->answered && conn->mute_since &&
-        conn->mute_since <= query->asked_at)
+    if (timed_out && query->written && sb_conn_is_mute(query))
         conn->suspect = true;
     if (query->written && !query->answered)
         conn->abandoned++;
     take_off(query);
+}
+
+bool sb_conn_is_mute(const sb_conn_query *query)
+{
+    const sb_conn *conn = query->conn;
+    if (!conn)
+        return false;
+    if (!query->written)
+        return is_suspect(conn);
+    return !query->answered && conn->mute_since && conn->mute_since <= query->asked_at;
 }
 
 void sb_conns_close(sb_upstream *server)

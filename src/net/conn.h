@@ -44,6 +44,9 @@ SB_MUST_USE sb_status sb_conn_ask(sb_conn_query *query, sb_upstreams *ups, sb_up
 /* Its owner wants no answer any more. timed_out: it waited as long as it could, which makes a
  * connection that was mute meanwhile suspect: others are not put on it. Idempotent. */
 void sb_conn_drop(sb_conn_query *query, bool timed_out);
+/* True when nothing was heard on its connection since it was asked, or, as long as that does not
+ * stand, for a second. */
+bool sb_conn_is_mute(const sb_conn_query *query);
 /* Closes the server's connections, which carry no query any more. */
 void sb_conns_close(sb_upstream *server);
 /* A network change: what is outstanding is asked again on fresh connections, the old are closed. */

@@ -17,11 +17,16 @@
 #define PAD_BLOCK 128             /* RFC 8467 §4.1 */
 /* More than three times what we offer to take over UDP: what is larger comes over TCP. */
 #define DATAGRAM_MAX 4096
+#define RESEND_WAIT_MOST (2 * SB_S)
 
 static void lead(sb_exchange *x);
 static void release_followers(sb_exchange *x);
 static void ask_udp(sb_exchange *x);
 static void ask_tcp(sb_exchange *x);
+static void resend(sb_timer *timer);
+static void resend_udp(sb_exchange *x);
+static void resend_tcp(sb_exchange *x);
+static void rearm_resend(sb_exchange *x);
 static size_t write_query(sb_exchange *x, sb_protocol protocol, uint8_t *buffer, size_t capacity);
 static void write_options(sb_exchange *x, sb_protocol protocol, size_t query_size, sb_writer *w);
 static void dress(sb_exchange *x, sb_protocol protocol);
@@ -37,7 +42,6 @@ static sb_reject match(const sb_exchange *x, const uint8_t *bytes, size_t size);
 static bool same_case(const sb_exchange *x, const sb_name *name);
 static void reject(sb_exchange *x, sb_reject reason);
 static void doubt(sb_exchange *x, sb_habit habit);
-static void patience_over(sb_timer *timer);
 static void response(sb_exchange *x, const uint8_t *bytes, size_t size);
 static bool cookie_holds(sb_exchange *x, const sb_edns *edns);
 static bool asks_anew(sb_exchange *x, const sb_msg *msg);
@@ -48,6 +52,7 @@ static void stop(sb_op *op);
 static void report(sb_exchange *x);
 static void strike(sb_exchange *x);
 static bool is_names_own(sb_exchange *x);
+static bool is_others_answered(const sb_exchange *x);
 static bool is_verdict(int ede);
 static void emit(sb_exchange *x, sb_event_type type, uint32_t a, uint32_t b);
 
@@ -64,6 +69,7 @@ void sb_exchange_start(sb_exchange *x, sb_upstreams *ups, sb_upstream *server,
                        .ede = SB_EDE_NONE,
                        .flight = flight,
                        .ups = ups,
+                       .sends_max = SB_EXCHANGE_SENDS,
                        .question = *question};
     sb_name_fold(&x->question.name);
     if (server->no_edns && server->no_edns_until <= sb_env_now(env))
@@ -71,7 +77,7 @@ void sb_exchange_start(sb_exchange *x, sb_upstreams *ups, sb_upstream *server,
     x->edns = !server->no_edns;
     sb_list_init(&x->link);
     sb_list_init(&x->followers);
-    sb_timer_init(&x->patience, patience_over);
+    sb_timer_init(&x->resend, resend);
     sb_op_start(&x->op, env, parent, deadline, done, stop);
     sb_list_each (it, &server->exchanges) {
         sb_exchange *leader = sb_container_of(it, sb_exchange, link);
@@ -133,7 +139,6 @@ void sb_exchange_fini(sb_exchange *x)
 static void ask_udp(sb_exchange *x)
 {
     sb_env *env = x->op.env;
-    uint8_t query[SB_CONN_QUERY_SIZE_MAX];
     uint8_t id[2];
     sb_udp_options options = {.remote = x->server->addr};
     options.local.family = x->server->addr.family;
@@ -144,13 +149,70 @@ static void ask_udp(sb_exchange *x)
     if (status == SB_OK) {
         env->ops->entropy(env, id, sizeof id);
         x->id = sb_load_u16(id);
-        size_t size = write_query(x, SB_PROTOCOL_UDP, query, sizeof query);
-        status = env->ops->udp_send(env, x->socket, NULL, NULL, query, size);
+        x->query_size = write_query(x, SB_PROTOCOL_UDP, x->query, sizeof x->query);
+        status = env->ops->udp_send(env, x->socket, NULL, NULL, x->query, x->query_size);
     }
-    if (status == SB_OK || status == SB_AGAIN) /* a full buffer is a packet lost */
-        sent(x, SB_PROTOCOL_UDP);
-    else
+    if (status != SB_OK && status != SB_AGAIN) { /* a full buffer is a packet lost */
         sb_op_finish(&x->op, status);
+        return;
+    }
+    sb_upstream_asked(x->ups, x->server);
+    x->sent_at = sb_env_now(env);
+    sent(x, SB_PROTOCOL_UDP);
+    x->resend_wait = sb_upstream_attempt_timeout(x->server);
+    sb_timer_set(env, &x->resend, x->sent_at + x->resend_wait);
+}
+
+/* The usual time has passed. */
+static void resend(sb_timer *timer)
+{
+    sb_exchange *x = sb_container_of(timer, sb_exchange, resend);
+    if (!x->over_tcp)
+        resend_udp(x);
+    else if (x->habits && !x->plain && !x->tcp.written)
+        tcp_failed(&x->tcp, SB_TIMEOUT); /* no connection: filtered, it seems */
+    else
+        resend_tcp(x);
+}
+
+/* The same bytes from the same port: whichever query is answered, however late, the answer counts.
+ * The round trip is taken from the first. */
+static void resend_udp(sb_exchange *x)
+{
+    sb_env *env = x->op.env;
+    if (x->sends >= x->sends_max)
+        return;
+    sb_status status = env->ops->udp_send(env, x->socket, NULL, NULL, x->query, x->query_size);
+    if (status != SB_OK && status != SB_AGAIN) {
+        sb_op_finish(&x->op, status);
+        return;
+    }
+    sb_upstream_asked_again(x->ups, x->server);
+    sent(x, SB_PROTOCOL_UDP);
+    rearm_resend(x);
+}
+
+/* Nothing gets lost over a connection: only one that has died is a reason, and the kernel tells of
+ * it much too late. */
+static void resend_tcp(sb_exchange *x)
+{
+    sb_ns wait = x->resend_wait;
+    if (x->sends >= x->sends_max)
+        return;
+    if (sb_conn_is_mute(&x->tcp)) {
+        sb_conn_drop(&x->tcp, true);
+        ask_tcp(x);
+        x->resend_wait = wait;
+    }
+    if (sb_op_running(&x->op))
+        rearm_resend(x);
+}
+
+static void rearm_resend(sb_exchange *x)
+{
+    sb_ns wait = x->resend_wait * 2;
+    x->resend_wait = wait > RESEND_WAIT_MOST ? RESEND_WAIT_MOST : wait;
+    sb_timer_set(x->op.env, &x->resend, sb_env_now(x->op.env) + x->resend_wait);
 }
 
 static void ask_tcp(sb_exchange *x)
@@ -160,6 +222,8 @@ static void ask_tcp(sb_exchange *x)
     x->over_tcp = true;
     x->near_misses = 0;
     x->sent_at = sb_env_now(x->op.env);
+    x->resend_wait = sb_upstream_attempt_timeout(x->server);
+    sb_timer_set(x->op.env, &x->resend, x->sent_at + x->resend_wait);
     sb_status status = sb_conn_ask(&x->tcp, x->ups, x->server, &tcp_events);
     if (status != SB_OK)
         tcp_failed(&x->tcp, status);
@@ -231,9 +295,7 @@ static void write_options(sb_exchange *x, sb_protocol protocol, size_t query_siz
 static void sent(sb_exchange *x, sb_protocol protocol)
 {
     x->protocol = (uint8_t)protocol;
-    x->sent_at = sb_env_now(x->op.env);
     x->server->queries++;
-    sb_upstream_asked(x->ups, x->server);
     sb_count(sb_upstreams_stats(x->ups), SB_COUNT_UP_QUERIES);
     emit(x, SB_EVENT_QUERY, x->protocol, x->sends);
     if (x->sends < UINT8_MAX)
@@ -272,6 +334,8 @@ static size_t tcp_write(sb_conn_query *query, uint16_t id, uint8_t *buffer, size
     sb_protocol protocol = x->server->tls ? SB_PROTOCOL_TLS : SB_PROTOCOL_TCP;
     x->id = id;
     size_t size = write_query(x, protocol, buffer, capacity);
+    x->sent_at = sb_env_now(x->op.env);
+    sb_upstream_asked(x->ups, x->server);
     sent(x, protocol);
     return size;
 }
@@ -291,6 +355,7 @@ static void tcp_failed(sb_conn_query *query, sb_status why)
         return;
     }
     x->plain = true;
+    sb_conn_drop(&x->tcp, why == SB_TIMEOUT);
     ask_udp(x);
 }
 
@@ -361,26 +426,12 @@ static void reject(sb_exchange *x, sb_reject reason)
 }
 
 /* A forger who has guessed port and ID, or an honest server with that habit: TCP tells, and costs
- * less than waiting for another response that will not come. It has half of the time that is left:
- * where it is filtered the other half is for asking plainly. */
+ * less than waiting for another response that will not come. */
 static void doubt(sb_exchange *x, sb_habit habit)
 {
-    sb_env *env = x->op.env;
-    sb_ns now = sb_env_now(env);
     sb_count(sb_upstreams_stats(x->ups), SB_COUNT_UP_UNPROVEN);
     x->habits |= (uint8_t)(1u << habit);
-    if (x->op.deadline != SB_NEVER)
-        sb_timer_set(env, &x->patience, now + (x->op.deadline - now) / 2);
     ask_tcp(x);
-}
-
-static void patience_over(sb_timer *timer)
-{
-    sb_exchange *x = sb_container_of(timer, sb_exchange, patience);
-    if (!x->over_tcp || x->plain)
-        return;
-    sb_conn_drop(&x->tcp, true);
-    tcp_failed(&x->tcp, SB_TIMEOUT);
 }
 
 static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
@@ -542,7 +593,7 @@ static void stop(sb_op *op)
 {
     sb_exchange *x = sb_container_of(op, sb_exchange, op);
     close_socket(x);
-    sb_timer_stop(op->env, &x->patience);
+    sb_timer_stop(op->env, &x->resend);
     sb_conn_drop(&x->tcp, op->state == SB_OP_FINISHED && op->status == SB_TIMEOUT);
     sb_list_remove(&x->link);
     if (x->following)
@@ -594,7 +645,7 @@ static void report(sb_exchange *x)
         x->op.status != SB_MALFORMED)
         sb_upstream_succeeded(x->ups, x->server, (sb_protocol)x->protocol,
                               x->rtt); /* it works, and it means no */
-    else if (is_names_own(x))
+    else if (is_names_own(x) || is_others_answered(x))
         sb_upstream_failed_again(x->ups, x->server, x->op.status);
     else
         sb_upstream_failed(x->ups, x->server, x->op.status);
@@ -610,6 +661,12 @@ static void strike(sb_exchange *x)
     for (unsigned i = 0; i < SB_HABIT_COUNT; i++)
         if (x->habits >> i & 1)
             sb_manners_strike(&x->server->manners, (sb_habit)i, sb_env_now(x->op.env));
+}
+
+/* Silence about this name while others are answered is the name's own, or its zone's. */
+static bool is_others_answered(const sb_exchange *x)
+{
+    return x->op.status == SB_TIMEOUT && x->sends > 0 && x->server->last_success > x->sent_at;
 }
 
 /* One broken zone, asked again and again, must not take a healthy server down. */

@@ -32,6 +32,8 @@ typedef enum sb_reject {
     SB_REJECT_COOKIE    /* right in all but the cookie: likewise */
 } sb_reject;
 
+#define SB_EXCHANGE_SENDS 3 /* of one question to one server: a packet may be lost, and another */
+
 typedef struct sb_exchange {
     sb_op op;            /* first: done's argument. OK: answer is set (positive or negative) */
     sb_upstream *server; /* referenced until the end of the operation's memory: sb_exchange_fini */
@@ -46,11 +48,15 @@ typedef struct sb_exchange {
     sb_question question; /* folded */
     sb_socket socket;     /* UDP */
     sb_conn_query tcp;
-    sb_timer patience; /* with TCP, when it has to clear a doubt */
     sb_ns sent_at;
     uint16_t id;
     uint8_t near_misses;
-    uint8_t sends; /* queries sent so far */
+    uint8_t sends;     /* queries sent so far */
+    uint8_t sends_max; /* the caller may set it after the start; SB_EXCHANGE_SENDS until then */
+    sb_timer resend;   /* the usual time has passed */
+    sb_ns resend_wait;
+    uint8_t query[SB_CONN_QUERY_SIZE_MAX];
+    size_t query_size;
     bool edns, edns_refused, over_tcp, reported, probing;
     bool mixed;       /* the query went out in the case of case_bits */
     bool with_cookie; /* … with the cookie below */

@@ -178,6 +178,7 @@ static void verdicts_are_not_failures(void **state)
     assert_int_equal(w->x.ede, 6);
     assert_int_equal(w->up->failures, 0);
     w->question.name.wire[1] = 'x';
+    w->f->now += 6 * SB_S; /* a server that just answered is not judged by a broken zone */
     start(w);
     udp_reply(w, (script){.rcode = SB_RCODE_SERVFAIL, .ede = 22});
     ended(w, SB_SERVFAIL);
@@ -413,6 +414,60 @@ static void silence(void **state)
     finish(w);
 }
 
+/* The same bytes from the same port, as often as allowed; near misses go on being counted. */
+static void silence_is_asked_again(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    uint8_t first[512];
+    start(w);
+    sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
+    fake_socket *s = last_socket(w);
+    memcpy(first, s->sent, s->sent_size);
+    for (unsigned i = 0; i < SB_NEAR_MISSES_MAX - 1; i++)
+        udp_reply(w, (script){.address = true, .id_change = (uint16_t)(i + 1)});
+    fake_advance(w->f, sb_upstream_attempt_timeout(w->up));
+    assert_int_equal(s->writes, 2);
+    assert_memory_equal(first, s->sent, s->sent_size);
+    fake_advance(w->f, 8 * SB_S);
+    assert_int_equal(s->writes, SB_EXCHANGE_SENDS);
+    assert_int_equal(w->f->count, 1);
+    udp_reply(w, (script){.address = true, .id_change = 99});
+    assert_true(w->x.over_tcp);
+    sb_op_cancel(&w->x.op);
+    finish(w);
+}
+
+/* Over a connection only its death is a reason to ask again: on another one. */
+static void a_dead_connection_is_left(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    uint8_t buffer[600];
+    start(w);
+    sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    tcp_connect(w);
+    sb_ns usual = sb_upstream_attempt_timeout(w->up);
+    fake_advance(w->f, usual / 2);
+    size_t size = framed(w, (script){.address = true, .id_change = 9}, buffer, sizeof buffer);
+    tcp_bytes(w, buffer, size); /* a sign of life */
+    fake_advance(w->f, usual / 2);
+    assert_int_equal(w->f->count, 2);
+    sb_op_cancel(&w->x.op);
+    start(w);
+    sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    assert_int_equal(w->f->count, 3); /* the same connection */
+    fake_advance(w->f, sb_upstream_attempt_timeout(w->up));
+    assert_int_equal(w->f->count, 4); /* another */
+    tcp_connect(w);
+    size = framed(w, good, buffer, sizeof buffer);
+    tcp_bytes(w, buffer, size);
+    ended(w, SB_OK);
+    finish(w);
+}
+
 static void tls_is_a_failure_yet(void **state)
 {
     (void)state;
@@ -491,6 +546,8 @@ int main(void)
         cmocka_unit_test(streams_that_end),
         cmocka_unit_test(network_errors),
         cmocka_unit_test(silence),
+        cmocka_unit_test(silence_is_asked_again),
+        cmocka_unit_test(a_dead_connection_is_left),
         cmocka_unit_test(tls_is_a_failure_yet),
         cmocka_unit_test(cancelled_anywhere),
     };

@@ -179,7 +179,7 @@ static void folding_without_tcp(void **state)
             udp_reply(w, (script){.address = true, .folds = true});
             assert_true(w->x.over_tcp);
             if (filtered)
-                fake_advance(w->f, 500 * SB_MS);
+                fake_advance(w->f, sb_upstream_attempt_timeout(w->up));
             else
                 tcp_close(w, SB_CONNREFUSED);
             assert_false(last_socket(w)->stream);
