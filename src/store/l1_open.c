@@ -122,6 +122,8 @@ static void clock_start(sb_l1 *l1, const old_header *old, uint32_t policy_hash)
         else
             tick = old->anchor.tick + (uint32_t)(passed / TICK_NS);
     }
+    if (unknown > tick) /* damaged: nothing learned from now on would ever be fresh */
+        unknown = tick;
     memset(&l1->anchor, 0, sizeof(l1->anchor));
     memcpy(l1->anchor.boot_id, clock.boot_id, sizeof(clock.boot_id));
     l1->anchor.boot_ns = clock.boot_ns;
