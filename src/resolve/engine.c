@@ -388,6 +388,9 @@ static void forget_denied(sb_engine *e, const sb_asked *asked, sb_kind kind)
             sb_l1_entry entry;
             question.dnssec_ok = variant & 1;
             question.checking_disabled = variant & 2;
+            /* What was asked with CD was never validated: no word against what was. */
+            if (asked->question.checking_disabled && !question.checking_disabled)
+                continue;
             if (sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &entry) == SB_OK &&
                 entry.kind == SB_KIND_POSITIVE && sb_l1_remove(e->l1, &key) == SB_OK)
                 sb_events_emit(&e->events, (sb_event){.type = SB_EVENT_FORGET,
