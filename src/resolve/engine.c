@@ -415,9 +415,15 @@ static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
     return false;
 }
 
-void sb_engine_learn(sb_engine *e, const sb_asked *asked, const sb_answer *answer)
+void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer)
 {
     sb_ctx ctx = sb_engine_ctx(e, e->settings);
+    sb_asked now, *asked = &now;
+    /* Stored by the rules of today: readers serve it at today's epoch. */
+    sb_engine_asked(e, e->settings, &began->question, asked);
+    asked->flight = began->flight;
+    if (asked->view != began->view)
+        return; /* its route is gone */
     sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_now(e->l1));
     sb_l1_key key = {.question = &asked->question, .view = asked->view};
     bool overridden = is_overridden(&ctx, asked);
