@@ -422,8 +422,9 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     /* Stored by the rules of today: readers serve it at today's epoch. */
     sb_engine_asked(e, e->settings, &began->question, asked);
     asked->flight = began->flight;
-    if (asked->view != began->view)
-        return; /* its route is gone */
+    if (asked->view != began->view || /* its route is gone */
+        sb_policy_doubts(&asked->policy, asked->question.type, (sb_kind)answer->kind))
+        return;
     sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_now(e->l1));
     sb_l1_key key = {.question = &asked->question, .view = asked->view};
     bool overridden = is_overridden(&ctx, asked);

@@ -65,6 +65,11 @@ bool sb_type_is_address(uint16_t type)
     return type == SB_TYPE_A || type == SB_TYPE_AAAA;
 }
 
+bool sb_policy_doubts(const sb_policy *policy, uint16_t type, sb_kind kind)
+{
+    return kind != SB_KIND_POSITIVE && policy->emergency_count > 0 && sb_type_is_address(type);
+}
+
 bool sb_policy_hides(const sb_policy *policy, uint16_t type)
 {
     return (type == SB_TYPE_A && policy->family == SB_ONLY_6) ||

@@ -19,6 +19,7 @@ static bool load(const sb_ctx *ctx, const sb_asked *asked, unsigned variant, sb_
     question.checking_disabled ^= (bool)(variant & 2);
     sb_l1_key key = {.question = &question, .view = asked->view};
     return sb_l1_get(ctx->l1, &key, ctx->scratch, ret_entry) == SB_OK &&
+           !sb_policy_doubts(&asked->policy, question.type, (sb_kind)ret_entry->kind) &&
            sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) != SB_DEAD;
 }
 

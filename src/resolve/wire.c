@@ -54,10 +54,8 @@ static void offer_answer(wire *w, const sb_answer *answer)
     bool positive = answer->kind == SB_KIND_POSITIVE;
     sb_offer offer = sb_offer_init(SB_STRATEGY_WIRE, SB_SOURCE_DNS,
                                    positive ? SB_RANK_FRESH_POSITIVE : SB_RANK_TRUSTED_NEGATIVE);
-    /* A name with emergency addresses is one its owner insists on: a bare denial is not believed.
-     */
     const sb_asked *asked = w->attempt.asked;
-    if (!positive && asked->policy.emergency_count > 0 && sb_type_is_address(asked->question.type))
+    if (sb_policy_doubts(&asked->policy, asked->question.type, (sb_kind)answer->kind))
         offer.rank = SB_RANK_UNTRUSTED_NEGATIVE;
     offer.answer = answer;
     w->attempt.offer = offer;
