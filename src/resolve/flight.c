@@ -178,7 +178,8 @@ static void log_degraded(sb_flight *f, sb_trouble *trouble, const sb_offer *offe
     emit(f, SB_EVENT_DEGRADED, f->failure, offer->source, 0);
     sb_log(RESOLVE, WARN, "serving a fall-back", "name=%s source=%s age_s=%u reason=\"%s\"",
            sb_log_escape(quoted, sizeof quoted, sb_name_text(&f->asked.question.name, name)),
-           sb_source_text(offer->source), offer->age_s, sb_status_text(f->failure));
+           sb_source_text(offer->source), offer->age_s,
+           f->denied ? "denial not believed" : sb_status_text(f->failure));
 }
 
 static void note_recovered(sb_flight *f)
@@ -199,7 +200,8 @@ static void end_badly(sb_flight *f)
     f->best = (sb_offer){0};
     /* A refused denial is no failure of the DNS; a two-label .local without anybody to ask neither.
      */
-    bool failed = untrusted.rank == SB_RANK_NONE && f->attempt_count > 0;
+    f->denied = untrusted.rank != SB_RANK_NONE;
+    bool failed = !f->denied && f->attempt_count > 0;
     if (!forbids_fallback(f->failure_ede))
         f->best = sb_flight_fallback(&f->ctx, &f->asked, false);
     if (untrusted.rank > f->best.rank) {
@@ -210,7 +212,8 @@ static void end_badly(sb_flight *f)
     sb_offer_fini(&untrusted);
     bool known = f->best.rank > SB_RANK_UNTRUSTED_NEGATIVE;
     if (failed || known) {
-        sb_trouble *t = sb_troubles_add(&e->troubles, &f->key, f->failure, f->failure_ede,
+        sb_status why = f->denied ? SB_OK : f->failure;
+        sb_trouble *t = sb_troubles_add(&e->troubles, &f->key, why, f->failure_ede,
                                         sb_env_now(e->env), known ? f->settings->cache.recheck : 0);
         if (known)
             log_degraded(f, t, &f->best);
@@ -241,7 +244,7 @@ static void settle_all(sb_flight *f)
             .failure_ede = f->failure_ede,
             .tried = f->tried,
             .tried_count = f->tried_count,
-            .error = failed && f->attempt_count > 0,
+            .error = failed && !f->denied && f->attempt_count > 0,
         };
         sb_query_settle(query, &settling);
     }

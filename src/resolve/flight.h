@@ -57,6 +57,7 @@ typedef struct sb_flight {
     sb_timer patience;
     bool impatient;         /* stale may be served */
     bool desperate;         /* any fall-back may be served */
+    bool denied;            /* a server answered, with a denial not believed: no failure */
     unsigned settled_early; /* waiters sent away with a fall-back before the end */
     sb_ns began;
 } sb_flight;
