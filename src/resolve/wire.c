@@ -80,9 +80,21 @@ static const sb_answer *joined(wire *w, const sb_answer *take_tail)
     return whole;
 }
 
-static void got_answer(wire *w)
+/* An alias may lead to a name that is kept off the wire (RFC 6761, 6762, 7686). */
+static const sb_answer *special_target(const wire *w)
 {
-    const sb_answer *answer = joined(w, sb_answer_ref(w->exchange.answer));
+    const sb_pool *pool = sb_upstreams_pool(w->attempt.ctx->upstreams, &w->question.name);
+    sb_special special = sb_special_of(&w->question, pool->suffix.size > 1);
+    sb_answer *answer = NULL;
+    sb_status status = sb_special_answer(special, &w->question, &answer);
+    if (special == SB_SPECIAL_LINK_LOCAL)
+        status = sb_answer_empty(&w->question, SB_KIND_NXDOMAIN, 0, SB_SOURCE_SPECIAL, &answer);
+    return status == SB_OK ? answer : NULL;
+}
+
+static void got_answer(wire *w, const sb_answer *take_answer)
+{
+    const sb_answer *answer = joined(w, take_answer);
     if (!answer) {
         fail(w, SB_MALFORMED);
         return;
@@ -101,7 +113,11 @@ static void got_answer(wire *w)
     sb_answer_target(answer, &w->question.name);
     sb_name_fold(&w->question.name);
     w->used = 0;
-    ask_next(w);
+    const sb_answer *special = special_target(w);
+    if (special)
+        got_answer(w, special); /* closed, so no deeper than this */
+    else
+        ask_next(w);
 }
 
 /* RFC 8914: validation and policy verdicts; another server must not be asked to say otherwise. */
@@ -123,7 +139,7 @@ static void exchange_done(sb_op *op)
         outcome = SB_OUTCOME_NODATA;
     sb_attempt_tried(&w->attempt, outcome, took, &x->server->addr);
     if (op->status == SB_OK) {
-        got_answer(w);
+        got_answer(w, sb_answer_ref(x->answer));
         return;
     }
     w->worst = op->status;
