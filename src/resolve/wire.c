@@ -45,6 +45,8 @@ struct wire {
     unsigned round;
     unsigned links;
     sb_ns began;
+    bool silence;    /* this round somebody gave no answer: who did will hardly say otherwise in a
+                        moment */
     sb_status worst; /* why the last exchange failed */
 };
 
@@ -190,6 +192,7 @@ static void lane_failed(lane *l, sb_status status)
 {
     wire *w = l->wire;
     w->worst = status;
+    w->silence |= l->exchange.rcode == 0xffff;
     w->attempt.ede = l->exchange.ede;
     if (is_verdict(l->exchange.ede)) {
         fail(w, status);
@@ -286,6 +289,7 @@ static void begin_round(wire *w)
     sb_ns pause = ROUND_PAUSE << (w->round < 6 ? w->round : 6);
     w->round++;
     w->used = 0;
+    w->silence = false;
     pause = sb_rand_range(&env->rand, pause / 2, pause + pause / 2);
     sb_timer_set(env, &w->pause, sb_env_now(env) + pause);
 }
@@ -313,7 +317,7 @@ static void ask_next(wire *w)
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
     if (index >= 0)
         ask_server(w, pool, index);
-    else if (!sb_pool_dead(ctx->upstreams, pool))
+    else if (!sb_pool_dead(ctx->upstreams, pool) && (w->silence || w->round == 0))
         begin_round(w);
     else if (w->sent > 0) /* what the last server said is the better reason than "all are dead" */
         fail(w, w->worst);

@@ -630,7 +630,10 @@ static void judge_denied(oracle *o, const parsed *p)
 {
     sb_ns *seen = o->denial_seen[p->id];
     sb_ns denied = p->said < sim_now(o->s) ? p->said : sim_now(o->s);
-    if (o->trouble || o->open_chains)
+    /* What its owner insists on is denied in vain; what was not validated denies nothing that was.
+     */
+    if (o->trouble || o->open_chains || o->z->nodes[p->id].emergency ||
+        (!p->positive && p->reply->question.checking_disabled))
         return;
     if (p->positive) {
         if (p->said_last < seen[p->slot] && seen[p->slot] < p->reply->asked_at)
@@ -642,10 +645,10 @@ static void judge_denied(oracle *o, const parsed *p)
     }
     if (p->stale || !p->serial || !p->reply->edns)
         return;
-    for (int slot = 0; slot <= SLOT_TXT; slot++) {
-        if ((slot == p->slot || p->msg.rcode == SB_RCODE_NXDOMAIN) && denied > seen[slot])
-            seen[slot] = denied;
-    }
+    /* An NXDOMAIN leaves other types what the authority still stands for: each is denied by its
+     * own. */
+    if (denied > seen[p->slot])
+        seen[p->slot] = denied;
 }
 
 /* Once something newer was seen, the older does not come back unless somebody said it again. */
