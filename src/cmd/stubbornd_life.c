@@ -323,9 +323,13 @@ static sb_status reload(void *context, sb_why *why)
         return status;
     }
     d->settings = settings;
+    sb_l1_client_settings client = {0};
+    fill_client(d, &client);
+    sb_l1_bump_policy(d->l1, settings->hash, &client); /* readers see the new search list too */
     sb_daemon_log_levels(settings);
     tell_fixed(before, settings);
     sb_settings_unref(before);
+    sb_count(sb_engine_stats(d->engine), SB_COUNT_CONFIG_RELOADS);
     sb_log(CONFIG, INFO, "reloaded", "file=%s",
            SB_Q(d->config_path ? d->config_path : SB_CONFIG_DEFAULT));
     return SB_OK;

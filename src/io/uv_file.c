@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "io/uv_internal.h"
 
+static sb_status grow(uint8_t **bytes, size_t capacity, const char *path, sb_why *why);
 static int write_all(int fd, const uint8_t *bytes, size_t size);
 static void sync_directory(const char *path);
 
@@ -56,16 +57,8 @@ sb_status sb_uv_file_read(sb_env *env, const char *path, size_t max, uint8_t **r
         goto done;
     }
     capacity = st.st_size > 0 && (uint64_t)st.st_size <= max ? (size_t)st.st_size + 1 : 4096;
-    for (;;) { /* sizes in /proc lie: read until the end */
-        if (size == capacity || !bytes) {
-            capacity = bytes ? capacity * 2 : capacity;
-            uint8_t *more = sb_realloc(bytes, capacity);
-            if (!more) {
-                status = sb_why_set(why, SB_NOMEM, "out of memory to read %s", path);
-                goto done;
-            }
-            bytes = more;
-        }
+    status = grow(&bytes, capacity, path, why);
+    while (status == SB_OK) { /* sizes in /proc lie: read until the end */
         ssize_t got = read(fd, bytes + size, capacity - size);
         if (got < 0 && errno == EINTR)
             continue;
@@ -76,14 +69,16 @@ sb_status sb_uv_file_read(sb_env *env, const char *path, size_t max, uint8_t **r
         if (got == 0)
             break;
         size += (size_t)got;
-        if (size > max) {
+        if (size > max)
             status = sb_why_set(why, SB_LIMIT, "%s is larger than %zu bytes", path, max);
-            goto done;
-        }
+        else if (size == capacity)
+            status = grow(&bytes, capacity *= 2, path, why);
     }
-    *ret_bytes = bytes;
-    *ret_size = size;
-    bytes = NULL;
+    if (status == SB_OK) {
+        *ret_bytes = bytes;
+        *ret_size = size;
+        bytes = NULL;
+    }
 done:
     sb_free(bytes);
     close(fd);
@@ -133,6 +128,15 @@ void sb_uv_file_stat(sb_env *env, const char *path, sb_file_stat *ret)
     ret->size = st.st_size > 0 ? (uint64_t)st.st_size : 0;
     ret->modified_ns = st.st_mtim.tv_sec * SB_S + st.st_mtim.tv_nsec;
     ret->inode = st.st_ino;
+}
+
+static sb_status grow(uint8_t **bytes, size_t capacity, const char *path, sb_why *why)
+{
+    uint8_t *more = sb_realloc(*bytes, capacity);
+    if (!more)
+        return sb_why_set(why, SB_NOMEM, "out of memory to read %s", path);
+    *bytes = more;
+    return SB_OK;
 }
 
 static int write_all(int fd, const uint8_t *bytes, size_t size)

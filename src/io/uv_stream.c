@@ -166,8 +166,12 @@ void sb_uv_stream_ready(sb_uv_socket *s, int events, bool error)
         finish_connect(s);
         return;
     }
+    if (error && s->stream.paused && !s->stream.securing) {
+        int reason = pending_error(s->fd);
+        end_stream(s, reason ? reason : ECONNRESET);
+        return;
+    }
     if (error) { /* what arrived before the error is still read */
-        s->stream.paused = false;
         events = UV_READABLE;
         if (s->stream.tls && !s->stream.securing)
             deliver(s);

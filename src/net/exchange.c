@@ -177,6 +177,7 @@ static void sent(sb_exchange *x, sb_protocol protocol)
     x->protocol = (uint8_t)protocol;
     x->sent_at = sb_env_now(x->op.env);
     x->server->queries++;
+    sb_upstream_asked(x->ups, x->server);
     sb_count(sb_upstreams_stats(x->ups), SB_COUNT_UP_QUERIES);
     emit(x, SB_EVENT_QUERY, x->protocol, x->sends);
     if (x->sends < UINT8_MAX)
@@ -422,6 +423,8 @@ static void stop(sb_op *op)
         report(x);
     else if (x->probing)
         sb_upstream_probe_cancelled(x->ups, x->server);
+    else if (x->sends > 0)
+        sb_upstream_abandoned(x->ups, x->server, sb_env_now(op->env) - x->sent_at);
     release_followers(x);
 }
 
@@ -434,7 +437,7 @@ static void report(sb_exchange *x)
     x->reported = true;
     switch (x->op.status) {
     case SB_OK:
-        sb_upstream_succeeded(x->ups, x->server, x->rtt);
+        sb_upstream_succeeded(x->ups, x->server, (sb_protocol)x->protocol, x->rtt);
         return;
     case SB_NOMEM:
     case SB_LIMIT:
@@ -460,7 +463,8 @@ static void report(sb_exchange *x)
     sb_count(stats, counter);
     if (counter != SB_COUNT_UP_TIMEOUTS && is_verdict(x->ede) && x->rcode != 0xffff &&
         x->op.status != SB_MALFORMED)
-        sb_upstream_succeeded(x->ups, x->server, x->rtt); /* it works, and it means no */
+        sb_upstream_succeeded(x->ups, x->server, (sb_protocol)x->protocol,
+                              x->rtt); /* it works, and it means no */
     else if (is_names_own(x))
         sb_upstream_failed_again(x->ups, x->server, x->op.status);
     else

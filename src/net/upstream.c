@@ -15,7 +15,15 @@
 #define BACKOFF_MAX (60 * SB_S)
 #define ATTEMPT_MIN (200 * SB_MS)
 #define ATTEMPT_MAX (2 * SB_S)
-#define ATTEMPT_UNKNOWN (1 * SB_S)
+#define HEDGE_FLOOR (5 * SB_MS)
+#define HEDGE_UNKNOWN (50 * SB_MS)
+#define SILENCE_FLOOR (50 * SB_MS)
+#define SILENCE_UNKNOWN (400 * SB_MS) /* so that a dead start is known within half a second */
+#define SHAKY_PERMILLE 950u
+#define FORGIVE_EVERY (10 * SB_S) /* half of what a server lost is forgiven in this time */
+#define HEDGE_BURST 50u
+#define WORKS_FOR                                                                                  \
+    (5 * SB_S) /* a server that answered this lately is not down for SERVFAIL or REFUSED */
 
 struct sb_upstreams {
     sb_env *env;
@@ -24,7 +32,9 @@ struct sb_upstreams {
     sb_list servers; /* of sb_upstream.link: also those only exchanges still hold */
     sb_pool *pools;  /* [0] is the default */
     size_t pool_count;
-    sb_timer recovery; /* defers the call to the loop */
+    bool equals;           /* configured as equals: order means nothing */
+    uint32_t hedge_credit; /* thousandths of a hedge */
+    sb_timer recovery;     /* defers the call to the loop */
     void (*on_recovery)(void *context);
     void *recovery_context;
 };
@@ -42,7 +52,8 @@ static bool pool_fill(sb_upstreams *ups, sb_pool *pool, const sb_settings *setti
 static sb_upstream *server_get(sb_upstreams *ups, const sb_server_setting *setting);
 static void server_settle(sb_upstream *server, const sb_server_setting *setting);
 static bool is_own(sb_upstreams *ups, const sb_settings *settings, const sb_addr *addr);
-static bool probe_is_due(const sb_upstream *server, sb_ns now);
+static void forgive(sb_upstreams *ups, sb_upstream *server);
+static bool is_better(const sb_upstreams *ups, const sb_upstream *a, const sb_upstream *b);
 static void breaker_open(sb_upstreams *ups, sb_upstream *server, sb_status why);
 static void breaker_close(sb_upstreams *ups, sb_upstream *server);
 static void recovery_fire(sb_timer *timer);
@@ -70,6 +81,7 @@ sb_status sb_upstreams_new(sb_env *env, sb_stats *stats, sb_events *events, sb_u
     ups->events = events;
     ups->pools = set.pools;
     ups->pool_count = set.count;
+    ups->hedge_credit = HEDGE_BURST * 1000;
     sb_list_init(&ups->servers);
     sb_timer_init(&ups->recovery, recovery_fire);
     *ret = ups;
@@ -120,6 +132,7 @@ sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_settings *settings,
     old = (pool_set){ups->pools, ups->pool_count};
     ups->pools = set.pools;
     ups->pool_count = set.count;
+    ups->equals = settings->upstreams_equal;
     pool_set_fini(&old);
     return SB_OK;
 }
@@ -149,34 +162,18 @@ void sb_upstream_unref(sb_upstream *server)
     sb_free(server);
 }
 
-int sb_pool_choose(sb_upstreams *ups, const sb_pool *pool, uint64_t used, bool *ret_probe)
+int sb_pool_choose(sb_upstreams *ups, const sb_pool *pool, uint64_t used)
 {
-    sb_ns now = sb_env_now(ups->env);
     int best = -1;
-    bool best_shut = false, best_used = false;
     for (unsigned i = 0; i < pool->count; i++) {
-        const sb_upstream *server = pool->servers[i];
-        bool was_used = i < 64 && used >> i & 1;
-        bool shut = server->breaker != SB_BREAKER_CLOSED && !probe_is_due(server, now);
-        bool better;
-        if (best < 0)
-            better = true;
-        else if (was_used != best_used)
-            better = !was_used;
-        else if (shut != best_shut)
-            better = !shut;
-        else if (shut)
-            better = server->open_until < pool->servers[best]->open_until;
-        else
-            better = pool->tiers[i] < pool->tiers[best];
-        if (better) {
+        sb_upstream *server = pool->servers[i];
+        if (server->breaker != SB_BREAKER_CLOSED || (i < 64 && used >> i & 1))
+            continue;
+        forgive(ups, server);
+        if (best < 0 || pool->tiers[i] < pool->tiers[best] ||
+            (pool->tiers[i] == pool->tiers[best] && is_better(ups, server, pool->servers[best])))
             best = (int)i;
-            best_shut = shut;
-            best_used = was_used;
-        }
     }
-    if (best >= 0)
-        *ret_probe = sb_pool_dead(ups, pool);
     return best;
 }
 
@@ -189,39 +186,111 @@ bool sb_pool_dead(const sb_upstreams *ups, const sb_pool *pool)
     return true;
 }
 
-sb_ns sb_pool_rtt(const sb_pool *pool)
+sb_ns sb_pool_rtt(sb_upstreams *ups, const sb_pool *pool)
 {
-    int best = -1;
-    for (unsigned i = 0; i < pool->count; i++)
-        if (pool->servers[i]->breaker == SB_BREAKER_CLOSED &&
-            (best < 0 || pool->tiers[i] < pool->tiers[best]))
-            best = (int)i;
+    int best = sb_pool_choose(ups, pool, 0);
     return best < 0 ? 0 : pool->servers[best]->srtt;
+}
+
+/* A server that was only ever asked one way is judged by that. */
+static sb_ns quantile(const sb_upstream *server, unsigned permille)
+{
+    sb_ns udp = sb_latency_quantile(&server->udp, permille);
+    return udp ? udp : sb_latency_quantile(&server->stream, permille);
+}
+
+sb_ns sb_upstream_hedge_delay(const sb_upstream *server)
+{
+    sb_ns p95 = quantile(server, 950), median = quantile(server, 500);
+    if (p95 == 0)
+        return HEDGE_UNKNOWN;
+    /* A timer and a busy loop are late by a millisecond: without a margin the usual would be
+     * hedged. */
+    sb_ns late = p95 + p95 / 4 + SB_MS;
+    sb_ns delay = late < 3 * median ? late : 3 * median;
+    return delay < HEDGE_FLOOR ? HEDGE_FLOOR : delay;
+}
+
+sb_ns sb_upstream_silence(const sb_upstream *server)
+{
+    sb_ns p99 = quantile(server, 990);
+    if (p99 == 0)
+        return SILENCE_UNKNOWN;
+    return 4 * p99 < SILENCE_FLOOR ? SILENCE_FLOOR : 4 * p99;
 }
 
 sb_ns sb_upstream_attempt_timeout(const sb_upstream *server)
 {
-    if (server->srtt == 0)
-        return ATTEMPT_UNKNOWN;
-    sb_ns timeout = 3 * server->srtt + 4 * server->rttvar;
+    sb_ns timeout = 2 * sb_upstream_silence(server);
     return timeout < ATTEMPT_MIN ? ATTEMPT_MIN : timeout > ATTEMPT_MAX ? ATTEMPT_MAX : timeout;
 }
 
-void sb_upstream_succeeded(sb_upstreams *ups, sb_upstream *server, sb_ns rtt)
+bool sb_upstream_is_shaky(const sb_upstream *server)
+{
+    return server->success_permille < SHAKY_PERMILLE;
+}
+
+void sb_upstreams_earn(sb_upstreams *ups, uint32_t hedge_permille)
+{
+    ups->hedge_credit += hedge_permille;
+    if (ups->hedge_credit > HEDGE_BURST * 1000)
+        ups->hedge_credit = HEDGE_BURST * 1000;
+}
+
+bool sb_upstreams_spend(sb_upstreams *ups)
+{
+    if (ups->hedge_credit < 1000)
+        return false;
+    ups->hedge_credit -= 1000;
+    return true;
+}
+
+static void sample(sb_upstream *server, bool success)
+{
+    server->success_permille = (server->success_permille * 31 + (success ? 1000 + 31 : 0)) / 32;
+}
+
+/* Three queries or more and no word for longer than it ever needs: the same as three failures. */
+static void check_silence(sb_upstreams *ups, sb_upstream *server)
+{
+    sb_ns now = sb_env_now(ups->env);
+    if (server->breaker != SB_BREAKER_CLOSED || server->unanswered < FAILURES_TO_OPEN ||
+        now - server->unanswered_since < sb_upstream_silence(server))
+        return;
+    server->timeouts++;
+    server->last_failure = now;
+    server->last_status = SB_TIMEOUT;
+    server->failures += FAILURES_TO_OPEN;
+    breaker_open(ups, server, SB_TIMEOUT);
+}
+
+void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server)
+{
+    check_silence(ups, server);
+    if (server->unanswered++ == 0)
+        server->unanswered_since = sb_env_now(ups->env);
+}
+
+void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_ns elapsed)
+{
+    /* A loser that had less than its usual time has not shown anything. */
+    if (elapsed >= sb_upstream_hedge_delay(server)) {
+        sb_latency_add(&server->udp, elapsed);
+        sample(server, false);
+    }
+    check_silence(ups, server);
+}
+
+void sb_upstream_succeeded(sb_upstreams *ups, sb_upstream *server, sb_protocol protocol, sb_ns rtt)
 {
     if (rtt < 1)
-        rtt = 1;             /* 0 means unknown */
-    if (server->srtt == 0) { /* RFC 6298 §2.2, §2.3 */
-        server->srtt = rtt;
-        server->rttvar = rtt / 2;
-    } else {
-        sb_ns off = rtt > server->srtt ? rtt - server->srtt : server->srtt - rtt;
-        server->rttvar += (off - server->rttvar) / 4;
-        server->srtt += (rtt - server->srtt) / 8;
-        if (server->srtt < 1)
-            server->srtt = 1;
-    }
-    server->success_permille = (server->success_permille * 15 + 1000 + 15) / 16;
+        rtt = 1; /* 0 means unknown */
+    server->srtt = server->srtt == 0 ? rtt : server->srtt + (rtt - server->srtt) / 8;
+    if (server->srtt < 1)
+        server->srtt = 1;
+    sb_latency_add(protocol == SB_PROTOCOL_UDP ? &server->udp : &server->stream, rtt);
+    sample(server, true);
+    server->unanswered = 0;
     server->failures = 0;
     server->last_success = sb_env_now(ups->env);
     server->last_status = SB_OK;
@@ -232,10 +301,17 @@ void sb_upstream_succeeded(sb_upstreams *ups, sb_upstream *server, sb_ns rtt)
 
 void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status)
 {
-    server->success_permille = server->success_permille * 15 / 16;
-    if (server->failures < UINT32_MAX)
+    sample(server, false);
+    if (status != SB_TIMEOUT)
+        server->unanswered = 0; /* a bad word is a word */
+    sb_ns now = sb_env_now(ups->env);
+    /* Broken zones come in clusters: while other names are answered, refusals are the names' own.
+     */
+    bool refusal = status == SB_SERVFAIL || status == SB_REFUSED;
+    bool works = server->last_success && now - server->last_success < WORKS_FOR;
+    if (server->failures < UINT32_MAX && !(refusal && works))
         server->failures++;
-    server->last_failure = sb_env_now(ups->env);
+    server->last_failure = now;
     server->last_status = status;
     if (status == SB_TIMEOUT)
         server->timeouts++;
@@ -253,12 +329,14 @@ void sb_upstream_failed_again(sb_upstreams *ups, sb_upstream *server, sb_status 
     server->last_failure = sb_env_now(ups->env);
     server->last_status = status;
     server->errors++;
+    server->unanswered = 0;
     sb_upstream_probe_cancelled(ups, server);
 }
 
 void sb_upstream_probe_begin(sb_upstreams *ups, sb_upstream *server)
 {
     server->breaker = SB_BREAKER_HALF_OPEN;
+    server->probed_at = sb_env_now(ups->env);
     server->open_until = sb_env_now(ups->env) + sb_upstream_attempt_timeout(server);
 }
 
@@ -284,7 +362,9 @@ void sb_upstreams_reset(sb_upstreams *ups)
             breaker_close(ups, server);
         server->failures = 0;
         server->backoff = 0;
-        server->srtt = server->rttvar = 0;
+        server->srtt = 0;
+        server->unanswered = 0;
+        server->udp = server->stream = (sb_latency){0};
         server->success_permille = 1000;
         server->no_edns = false;
     }
@@ -429,9 +509,32 @@ static bool is_own(sb_upstreams *ups, const sb_settings *settings, const sb_addr
 }
 
 /* Half-open: the probe was given its time; one that never reported back does not block the next. */
-static bool probe_is_due(const sb_upstream *server, sb_ns now)
+/* Half of what is missing comes back in every period without a failure: no address is bad for ever.
+ */
+static void forgive(sb_upstreams *ups, sb_upstream *server)
 {
-    return server->open_until <= now;
+    sb_ns now = sb_env_now(ups->env);
+    if (server->success_permille >= 1000 || now - server->last_failure < FORGIVE_EVERY)
+        return;
+    server->success_permille += (1000 - server->success_permille + 1) / 2;
+    server->last_failure = now;
+}
+
+/* What a question costs when it begins here: the answer's usual time, or its delay and another's.
+ */
+static sb_ns expected(const sb_upstream *server)
+{
+    sb_ns median = quantile(server, 500);
+    sb_ns lost = sb_upstream_hedge_delay(server) + (median ? median : HEDGE_UNKNOWN);
+    return median + (sb_ns)(1000 - server->success_permille) * lost / 1000;
+}
+
+/* a stands after b in the configured order. */
+static bool is_better(const sb_upstreams *ups, const sb_upstream *a, const sb_upstream *b)
+{
+    if (!ups->equals && !sb_upstream_is_shaky(b))
+        return false;
+    return expected(a) < expected(b);
 }
 
 static void breaker_open(sb_upstreams *ups, sb_upstream *server, sb_status why)
@@ -457,6 +560,7 @@ static void breaker_close(sb_upstreams *ups, sb_upstream *server)
     server->breaker = SB_BREAKER_CLOSED;
     server->open_until = 0;
     server->backoff = 0;
+    server->unanswered = 0;
     emit(ups, SB_EVENT_SERVER_UP, server, SB_OK);
     sb_log(UPSTREAM, INFO, "upstream up", "server=%s", SB_Q(server->name));
     if (!sb_timer_armed(&ups->recovery))

@@ -9,6 +9,7 @@
 #include "core/settings.h"
 #include "core/stats.h"
 #include "dns/answer.h"
+#include "net/latency.h"
 
 typedef enum sb_breaker { SB_BREAKER_CLOSED, SB_BREAKER_OPEN, SB_BREAKER_HALF_OPEN } sb_breaker;
 /* "closed", "open", "half-open". Static storage. */
@@ -27,16 +28,20 @@ typedef struct sb_upstream {
     unsigned refs;  /* pools and exchanges */
     unsigned pools; /* of these, pools of the present configuration: 0 = on its way out */
     sb_breaker breaker;
-    sb_ns open_until;     /* breaker open: next probe */
-    sb_ns backoff;        /* present back-off: 1 s … 60 s */
-    unsigned failures;    /* in a row */
-    uint64_t failed_name; /* digest of the name last answered SERVFAIL or REFUSED */
-    sb_list exchanges;    /* of sb_exchange.link: under way, one per question */
-    sb_ns srtt, rttvar;   /* 0 = unknown; RFC 6298 smoothing */
+    sb_ns open_until;       /* breaker open: next probe */
+    sb_ns probed_at;        /* last probe of the open breaker */
+    sb_ns backoff;          /* present back-off: 1 s … 60 s */
+    unsigned failures;      /* in a row */
+    uint64_t failed_name;   /* digest of the name last answered SERVFAIL or REFUSED */
+    sb_list exchanges;      /* of sb_exchange.link: under way, one per question */
+    sb_ns srtt;             /* smoothed round trip (RFC 6298), 0 unknown */
+    sb_latency udp, stream; /* round trips per protocol */
+    sb_ns unanswered_since; /* first query since the last sign of life */
+    unsigned unanswered;    /* queries since then */
     sb_ns last_success, last_failure;
     sb_status last_status;
     uint64_t queries, responses, timeouts, errors;
-    uint32_t success_permille; /* decayed, 1/16 per sample; 1000 at the start */
+    uint32_t success_permille; /* decayed, 1/32 per sample; 1000 at the start; forgiven in time */
 } sb_upstream;
 
 /* Servers of one route in configured order. */
@@ -63,23 +68,38 @@ const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name);
 sb_upstream *sb_upstream_ref(sb_upstream *server);
 void sb_upstream_unref(sb_upstream *server);
 
-/* The server to ask for the n-th attempt (0…) of a question: configured order by tier; a server
- * whose breaker is open has its place while its probe is due, and otherwise comes after the others;
- * servers in `used` (a bit per pool index) come after all that were not used yet. *ret_probe: all
- * are open, so this is a probe (the one due soonest). -1: the pool is empty. */
-int sb_pool_choose(sb_upstreams *ups, const sb_pool *pool, uint64_t used, bool *ret_probe);
+/* The server to ask next: closed breakers only, not those in `used` (a bit per pool index), lowest
+ * tier first. Within a tier the configured order holds while the first succeeds (95 %) and unless
+ * they were configured as equals; else the least expected time, failures included. -1: nobody. */
+int sb_pool_choose(sb_upstreams *ups, const sb_pool *pool, uint64_t used);
 /* True when there is no server whose breaker lets questions through: fall-backs go at once. */
 bool sb_pool_dead(const sb_upstreams *ups, const sb_pool *pool);
-/* Smoothed round trip of the best server, 0 unknown: patience is made of it. */
-sb_ns sb_pool_rtt(const sb_pool *pool);
-/* How long one attempt may take: 3 × srtt + 4 × var within [200 ms, 2 s]; 1 s when unknown. */
+/* Smoothed round trip of the server that would be asked first, 0 unknown: patience is made of it.
+ */
+sb_ns sb_pool_rtt(sb_upstreams *ups, const sb_pool *pool);
+/* When a second server joins: min(p95 and a margin, 3 × median), at least 5 ms; 50 ms when unknown.
+ */
+sb_ns sb_upstream_hedge_delay(const sb_upstream *server);
+/* Silence that counts as failure: 4 × p99, at least 50 ms; 400 ms when unknown. */
+sb_ns sb_upstream_silence(const sb_upstream *server);
+/* How long one attempt may take: twice that silence within [200 ms, 2 s]. */
 sb_ns sb_upstream_attempt_timeout(const sb_upstream *server);
+/* True below 95 % success: second questions are no luxury then. */
+bool sb_upstream_is_shaky(const sb_upstream *server);
 
+/* Hedges are paid from a bucket that questions fill: settings' share of them, 50 at most. */
+void sb_upstreams_earn(sb_upstreams *ups, uint32_t hedge_permille);
+bool sb_upstreams_spend(sb_upstreams *ups);
+
+/* An exchange sent a query. */
+void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server);
+/* An exchange was cancelled `elapsed` after its query: a loser took at least that long. */
+void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_ns elapsed);
 /* Verdicts of an exchange. failure: SERVFAIL, REFUSED, garbage, timeout, network errors. Breaker: 3
  * failures in a row open it, back-off doubles 1 s … 60 s with ±25 % jitter, one success closes it.
  * on_recovery is called (from the loop, never nested) when any breaker closes, so that failure
  * caching and rechecks end at once. */
-void sb_upstream_succeeded(sb_upstreams *ups, sb_upstream *server, sb_ns rtt);
+void sb_upstream_succeeded(sb_upstreams *ups, sb_upstream *server, sb_protocol protocol, sb_ns rtt);
 void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status);
 /* For exchanges: a question goes to a server whose breaker is not closed / it was cancelled before
  * it said anything, so the next may be asked at once. */

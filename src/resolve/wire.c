@@ -4,35 +4,47 @@
  * Retries with exponential back-off between rounds, follows alias chains that a server left open,
  * gives up early when every server is known dead: then one question a second goes out as a probe.
  * Loop thread. */
-#include "resolve/strategy.h"
+#include "resolve/verdict.h"
 
 #include "base/mem.h"
 #include "net/exchange.h"
+#include "net/revive.h"
 
 /* Pause before the second round over the servers; doubles per round, ± 50 % jitter. */
 #define ROUND_PAUSE (50 * SB_MS)
-/* Probes of dead servers, all questions together (DESIGN §5). */
-#define PROBE_EVERY SB_S
+#define ATTEMPT_MOST (4 * SB_S)
 /* Somebody else's probe may show within this that the servers are back; then there is a failure to
  * tell. */
 #define PROBE_WAIT (600 * SB_MS)
-#define PROBE_LOOK (100 * SB_MS)
+#define PROBE_LOOK (20 * SB_MS)
 
-typedef struct wire {
-    sb_attempt attempt; /* first */
+typedef struct wire wire;
+
+/* One server being asked. */
+typedef struct lane {
     sb_exchange exchange;
+    wire *wire;
+    bool asking;
+    sb_ns asked_at;
+    unsigned turn; /* the earlier lane has the lower one: its word counts more */
+} lane;
+
+struct wire {
+    sb_attempt attempt; /* first */
+    lane lanes[2];
     sb_timer pause;
+    sb_timer hedge;
     sb_question question;  /* of the present link of the alias chain */
     const sb_answer *head; /* chain so far, owned; NULL at its beginning */
-    uint64_t used;         /* servers asked this round, a bit per pool index */
+    const sb_answer
+        *held;     /* a negative of the later lane, while the earlier one may still know better */
+    uint64_t used; /* servers asked this round, a bit per pool index */
     unsigned sent;
     unsigned round;
     unsigned links;
     sb_ns began;
-    sb_ns asked_at;
-    bool asking;     /* an exchange is under way */
-    sb_status worst; /* why the last attempt failed */
-} wire;
+    sb_status worst; /* why the last exchange failed */
+};
 
 static void ask_next(wire *w);
 
@@ -54,10 +66,7 @@ static void offer_answer(wire *w, const sb_answer *answer)
     bool positive = answer->kind == SB_KIND_POSITIVE;
     sb_offer offer = sb_offer_init(SB_STRATEGY_WIRE, SB_SOURCE_DNS,
                                    positive ? SB_RANK_FRESH_POSITIVE : SB_RANK_TRUSTED_NEGATIVE);
-    /* A name with emergency addresses is one its owner insists on: a bare denial is not believed.
-     */
-    const sb_asked *asked = w->attempt.asked;
-    if (!positive && asked->policy.emergency_count > 0 && sb_type_is_address(asked->question.type))
+    if (!positive && sb_doubt_concerns(w->attempt.ctx, w->attempt.asked, answer))
         offer.rank = SB_RANK_UNTRUSTED_NEGATIVE;
     offer.answer = answer;
     w->attempt.offer = offer;
@@ -72,19 +81,39 @@ static const sb_answer *joined(wire *w, const sb_answer *take_tail)
         return take_tail;
     sb_answer *whole = NULL;
     sb_status status = sb_answer_splice(w->head, take_tail, &whole);
+    if (status == SB_OK) {
+        whole->upstream = take_tail->upstream;
+        whole->protocol = take_tail->protocol;
+    }
     sb_answer_unref(take_tail);
     sb_answer_unref(w->head);
     w->head = NULL;
-    if (status)
-        return NULL;
-    whole->upstream = w->exchange.server->addr;
-    whole->protocol = w->exchange.protocol;
     return whole;
 }
 
-static void got_answer(wire *w)
+static bool any_asking(const wire *w)
 {
-    const sb_answer *answer = joined(w, sb_answer_ref(w->exchange.answer));
+    return w->lanes[0].asking || w->lanes[1].asking;
+}
+
+/* The others lose: what they would have said is not needed. */
+static void stop_lanes(wire *w)
+{
+    sb_timer_stop(w->attempt.ctx->env, &w->hedge);
+    sb_timer_stop(w->attempt.ctx->env, &w->pause);
+    for (unsigned i = 0; i < 2; i++) {
+        sb_op_cancel(&w->lanes[i].exchange.op);
+        w->lanes[i].asking = false;
+    }
+    sb_answer_unref(w->held);
+    w->held = NULL;
+}
+
+/* The verdict of this link of the chain; takes the reference. */
+static void got_answer(wire *w, const sb_answer *take_answer)
+{
+    stop_lanes(w);
+    const sb_answer *answer = joined(w, take_answer);
     if (!answer) {
         fail(w, SB_MALFORMED);
         return;
@@ -99,6 +128,7 @@ static void got_answer(wire *w)
         return;
     }
     w->head = answer;
+    w->sent = w->round = 0; /* attempts are per link; SB_ALIASES_MAX bounds the whole */
     sb_answer_target(answer, &w->question.name);
     sb_name_fold(&w->question.name);
     w->used = 0;
@@ -111,28 +141,109 @@ static bool is_verdict(int ede)
     return (ede >= 6 && ede <= 12) || (ede >= 15 && ede <= 18);
 }
 
+static void take_held(wire *w)
+{
+    const sb_answer *held = w->held;
+    w->held = NULL;
+    got_answer(w, held);
+}
+
+/* First valid positive wins; a denial waits for the end of every earlier server's attempt: an
+ * inside and an outside resolver must not race. An empty answer vouches for the name itself: it
+ * waits no longer than a hedge does. */
+static void lane_answered(lane *l)
+{
+    wire *w = l->wire;
+    const sb_answer *answer = l->exchange.answer;
+    const lane *other = &w->lanes[l == &w->lanes[0]];
+    if (answer->kind != SB_KIND_POSITIVE && other->asking && other->turn < l->turn) {
+        sb_answer_unref(w->held);
+        w->held = sb_answer_ref(answer);
+        if (answer->kind == SB_KIND_NODATA)
+            sb_timer_set(w->attempt.ctx->env, &w->hedge,
+                         sb_env_now(w->attempt.ctx->env) +
+                             sb_upstream_hedge_delay(other->exchange.server));
+        return;
+    }
+    got_answer(w, sb_answer_ref(answer));
+}
+
+static void lane_failed(lane *l, sb_status status)
+{
+    wire *w = l->wire;
+    w->worst = status;
+    w->attempt.ede = l->exchange.ede;
+    if (is_verdict(l->exchange.ede)) {
+        fail(w, status);
+    } else if (w->held && !any_asking(w)) {
+        take_held(w);
+    } else if (!any_asking(w)) {
+        ask_next(w);
+    }
+}
+
 static void exchange_done(sb_op *op)
 {
     sb_exchange *x = sb_container_of(op, sb_exchange, op);
-    wire *w = sb_container_of(x, wire, exchange);
-    w->asking = false;
-    sb_ns took = sb_env_now(w->attempt.ctx->env) - w->asked_at;
+    lane *l = sb_container_of(x, lane, exchange);
+    sb_ns took = sb_env_now(op->env) - l->asked_at;
     sb_outcome outcome = op->status == SB_OK ? SB_OUTCOME_OK : sb_outcome_of_status(op->status);
+    l->asking = false;
     if (op->status == SB_OK && x->answer->kind == SB_KIND_NXDOMAIN)
         outcome = SB_OUTCOME_NXDOMAIN;
     else if (op->status == SB_OK && x->answer->kind == SB_KIND_NODATA)
         outcome = SB_OUTCOME_NODATA;
-    sb_attempt_tried(&w->attempt, outcome, took, &x->server->addr);
-    if (op->status == SB_OK) {
-        got_answer(w);
+    sb_attempt_tried(&l->wire->attempt, outcome, took, &x->server->addr);
+    if (op->status == SB_OK)
+        lane_answered(l);
+    else
+        lane_failed(l, op->status);
+}
+
+/* Asks one server; the caller knows that a lane is free. */
+static void ask_server(wire *w, const sb_pool *pool, int index)
+{
+    const sb_ctx *ctx = w->attempt.ctx;
+    lane *l = &w->lanes[w->lanes[0].asking];
+    sb_upstream *server = pool->servers[index];
+    w->used |= UINT64_C(1) << (index & 63);
+    l->wire = w;
+    l->turn = w->sent++;
+    l->asking = true;
+    l->asked_at = sb_env_now(ctx->env);
+    sb_exchange_fini(&l->exchange);
+    /* Later rounds are more patient: a server that got slow must be able to show it. */
+    sb_ns timeout = sb_upstream_attempt_timeout(server) << (w->round < 4 ? w->round : 4);
+    if (timeout > ATTEMPT_MOST)
+        timeout = ATTEMPT_MOST;
+    sb_exchange_start(&l->exchange, ctx->upstreams, server, &w->question, w->attempt.asked->flight,
+                      &w->attempt.op, l->asked_at + timeout, exchange_done);
+    sb_timer_set(ctx->env, &w->hedge, l->asked_at + sb_upstream_hedge_delay(server));
+}
+
+/* The first is slower than it should be: a second joins, if somebody pays for it. */
+static void hedge_due(sb_timer *timer)
+{
+    wire *w = sb_container_of(timer, wire, hedge);
+    const sb_ctx *ctx = w->attempt.ctx;
+    const lane *first = &w->lanes[w->lanes[1].asking];
+    if (w->held) {
+        take_held(w);
         return;
     }
-    w->worst = op->status;
-    w->attempt.ede = x->ede;
-    if (is_verdict(x->ede))
-        fail(w, op->status);
-    else
-        ask_next(w);
+    if (w->lanes[0].asking == w->lanes[1].asking || w->sent >= ctx->settings->query.attempts)
+        return; /* both are busy, or a pause is on */
+    const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
+    int index = sb_pool_choose(ctx->upstreams, pool, w->used);
+    if (index < 0)
+        return;
+    /* Where the first often fails this is a retry begun in time, not a luxury. */
+    if (!sb_upstream_is_shaky(first->exchange.server) && !sb_upstreams_spend(ctx->upstreams)) {
+        sb_count(ctx->stats, SB_COUNT_LIMIT_HEDGES);
+        return;
+    }
+    sb_count(ctx->stats, SB_COUNT_HEDGES);
+    ask_server(w, pool, index);
 }
 
 static void pause_over(sb_timer *timer)
@@ -149,16 +260,6 @@ static void begin_round(wire *w)
     w->used = 0;
     pause = sb_rand_range(&env->rand, pause / 2, pause + pause / 2);
     sb_timer_set(env, &w->pause, sb_env_now(env) + pause);
-}
-
-/* When every server is dead only one question a second, of all, may go out. */
-static bool may_probe(const sb_ctx *ctx)
-{
-    sb_ns now = sb_env_now(ctx->env);
-    if (now < *ctx->next_probe)
-        return false;
-    *ctx->next_probe = now + PROBE_EVERY;
-    return true;
 }
 
 /* A dead route with a probe out: its end decides for all who wait. */
@@ -180,31 +281,16 @@ static void ask_next(wire *w)
         fail(w, pool->count == 0 ? SB_UNREACHABLE : w->worst);
         return;
     }
-    uint64_t all = pool->count >= 64 ? UINT64_MAX : (UINT64_C(1) << pool->count) - 1;
-    if ((w->used & all) == all) {
+    sb_reviver_use(ctx->reviver, pool, &w->question);
+    int index = sb_pool_choose(ctx->upstreams, pool, w->used);
+    if (index >= 0)
+        ask_server(w, pool, index);
+    else if (!sb_pool_dead(ctx->upstreams, pool))
         begin_round(w);
-        return;
-    }
-    bool probe = false;
-    int index = sb_pool_choose(ctx->upstreams, pool, w->used, &probe);
-    if (index < 0 || (probe && w->sent > 0)) {
-        /* What the last server said is the better reason than "all are dead". */
-        fail(w, w->sent > 0 ? w->worst : SB_UNREACHABLE);
-        return;
-    }
-    if (probe && !may_probe(ctx)) {
+    else if (w->sent > 0) /* what the last server said is the better reason than "all are dead" */
+        fail(w, w->worst);
+    else
         await_probe(w);
-        return;
-    }
-    w->used |= UINT64_C(1) << (index & 63);
-    w->sent++;
-    w->asked_at = sb_env_now(ctx->env);
-    sb_upstream *server = pool->servers[index];
-    sb_exchange_fini(&w->exchange);
-    w->asking = true;
-    sb_exchange_start(&w->exchange, ctx->upstreams, server, &w->question, w->attempt.asked->flight,
-                      &w->attempt.op, w->asked_at + sb_upstream_attempt_timeout(server),
-                      exchange_done);
 }
 
 static void wire_start(sb_attempt *attempt)
@@ -214,18 +300,22 @@ static void wire_start(sb_attempt *attempt)
     w->worst = SB_UNREACHABLE;
     w->began = sb_env_now(attempt->ctx->env);
     sb_timer_init(&w->pause, pause_over);
+    sb_timer_init(&w->hedge, hedge_due);
+    sb_upstreams_earn(attempt->ctx->upstreams, attempt->ctx->settings->query.hedge_permille);
     ask_next(w);
 }
 
 static void wire_stop(sb_attempt *attempt)
 {
     wire *w = sb_container_of(attempt, wire, attempt);
-    sb_timer_stop(attempt->ctx->env, &w->pause);
-    if (w->asking) /* the question's own deadline came first */
-        sb_attempt_tried(attempt, SB_OUTCOME_TIMEOUT, sb_env_now(attempt->ctx->env) - w->asked_at,
-                         &w->exchange.server->addr);
-    w->asking = false;
-    sb_exchange_fini(&w->exchange);
+    for (unsigned i = 0; i < 2; i++)
+        if (w->lanes[i].asking) /* the question's own deadline came first */
+            sb_attempt_tried(attempt, SB_OUTCOME_TIMEOUT,
+                             sb_env_now(attempt->ctx->env) - w->lanes[i].asked_at,
+                             &w->lanes[i].exchange.server->addr);
+    stop_lanes(w);
+    for (unsigned i = 0; i < 2; i++)
+        sb_exchange_fini(&w->lanes[i].exchange);
     sb_answer_unref(w->head);
     w->head = NULL;
 }

@@ -10,12 +10,12 @@
 #include "store/l1_writer.h"
 
 #define TICK_NS (SB_S / SB_TICKS_PER_S)
-#define TICK_START (1u << 24)    /* 24 days: what was learned before the file began can be said */
-#define TICK_LOST (1u << 31)     /* begins anew when no anchor is left; beyond 8 years of entries */
-#define TICK_LAST (15u << 28)    /* 16 years: a file that came so far begins anew */
+#define TICK_START (1u << 24) /* 24 days: what was learned before the file began can be said */
+#define TICK_LOST (1u << 31)  /* begins anew when no anchor is left; beyond 8 years of entries */
+#define TICK_LAST (15u << 28) /* 16 years: a file that came so far begins anew */
 /* A power loss may bring back a header older than the entries: leave them room in the past. */
 #define BREAK_TICKS (3600u * SB_TICKS_PER_S)
-#define ABSURD_NS (SB_S * 86400 * 3653)      /* ten years */
+#define ABSURD_NS (SB_S * 86400 * 3653) /* ten years */
 
 /* What goes on from the file before. */
 typedef struct old_header {
@@ -110,9 +110,9 @@ static void clock_start(sb_l1 *l1, const old_header *old, uint32_t policy_hash)
     } else if (old->known) {
         bool same_boot = memcmp(old->anchor.boot_id, clock.boot_id, sizeof(clock.boot_id)) == 0;
         int64_t passed;
-        bool overflow =
-            same_boot ? __builtin_sub_overflow(clock.boot_ns, old->anchor.boot_ns, &passed)
-                      : __builtin_sub_overflow(clock.wall_ns, old->anchor.wall_ns, &passed);
+        bool overflow = same_boot
+                            ? __builtin_sub_overflow(clock.boot_ns, old->anchor.boot_ns, &passed)
+                            : __builtin_sub_overflow(clock.wall_ns, old->anchor.wall_ns, &passed);
         if (overflow || passed < 0 || passed > ABSURD_NS ||
             passed / TICK_NS > (int64_t)TICK_LAST - old->anchor.tick)
             tick = unknown = old->anchor.tick + BREAK_TICKS;
@@ -182,6 +182,13 @@ static sb_status adopt(sb_l1 *l1, const sb_mapping *map, const old_header *old,
     uint16_t policy = (uint16_t)(old->stamp >> 32), moves = (uint16_t)(old->stamp >> 48);
     if (!old->known || !old->anchored || old->anchor.policy_hash != options->policy_hash)
         policy++;
+    if (!old->known || old->anchor.clean != 1) {
+        /* After a power loss the header may be older than the entries: counting on from it would
+         * pass through epochs they were stamped with. */
+        uint16_t leap;
+        l1->env->ops->entropy(l1->env, &leap, sizeof(leap));
+        policy = (uint16_t)(policy + leap);
+    }
     stamp_store(l1, (uint32_t)old->stamp, policy, moves);
     client_store(l1, &options->client);
     sb_l1_store32(l1->map.base, SB_L1_AT_RETIRED, 0, memory_order_release);
@@ -236,8 +243,8 @@ static sb_status open_new(sb_l1 *l1, const sb_l1_options *options, uint64_t size
     sb_why reason = {0};
     sb_mapping map;
     old_header header = {0};
-    sb_status status = ops->map_create(l1->env, options->path, size, options->mode, options->group,
-                                       &map, &reason);
+    sb_status status =
+        ops->map_create(l1->env, options->path, size, options->mode, options->group, &map, &reason);
     if (status != SB_OK)
         return sb_why_set(why, SB_NOTFOUND, "cannot make cache file %s: %s", options->path,
                           reason.text);
@@ -278,8 +285,8 @@ static sb_status open_old(sb_l1 *l1, const sb_l1_options *options, uint64_t size
     sb_status checked = sb_l1_reader_init(map->base, map->size, &reader, &reason), status;
     if (checked == SB_OK && sb_l1_anchor_load(map->base, &anchor) && anchor.tick >= TICK_LAST)
         checked = sb_why_set(&reason, SB_MALFORMED, "its clock has run out");
-    bool ours = checked == SB_OK ||
-                (checked == SB_MALFORMED && sb_l1_is_ours(map->base, map->size));
+    bool ours =
+        checked == SB_OK || (checked == SB_MALFORMED && sb_l1_is_ours(map->base, map->size));
     sb_status told = SB_OK;
     if (!ours)
         told = sb_why_set(why, SB_NOTFOUND, "cache file %s left alone: %s", options->path,

@@ -138,7 +138,7 @@ def push(connection, data):
         try:
             s.sendall(data)
             s.shutdown(socket.SHUT_WR)
-            s.settimeout(2)
+            s.settimeout(0.5)
             while s.recv(65536):
                 pass
         except OSError:

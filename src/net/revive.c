@@ -1,0 +1,104 @@
+/* See revive.h. */
+#include "net/revive.h"
+
+#include "base/mem.h"
+
+#define DEAD_EVERY SB_S
+#define PROBE_TIMEOUT (3 * SB_S) /* nobody waits: a server that got slow may show it */
+
+typedef struct probe {
+    sb_exchange exchange; /* first */
+    sb_list link;
+} probe;
+
+struct sb_reviver {
+    sb_upstreams *ups;
+    sb_list probes;
+    sb_ns dead_at; /* next probe of a dead pool */
+};
+
+sb_status sb_reviver_new(sb_upstreams *ups, sb_reviver **ret)
+{
+    sb_reviver *r = sb_new(sb_reviver);
+    if (!r)
+        return SB_NOMEM;
+    r->ups = ups;
+    sb_list_init(&r->probes);
+    *ret = r;
+    return SB_OK;
+}
+
+static void probe_free(probe *p)
+{
+    sb_list_remove(&p->link);
+    sb_exchange_fini(&p->exchange);
+    sb_free(p);
+}
+
+void sb_reviver_free(sb_reviver *reviver)
+{
+    if (!reviver)
+        return;
+    sb_list_each_safe (it, &reviver->probes) {
+        probe *p = sb_container_of(it, probe, link);
+        sb_op_cancel(&p->exchange.op);
+        probe_free(p);
+    }
+    sb_free(reviver);
+}
+
+static void probe_done(sb_op *op)
+{
+    probe_free(sb_container_of(sb_container_of(op, sb_exchange, op), probe, exchange));
+}
+
+static bool start(sb_reviver *r, sb_upstream *server, const sb_question *question)
+{
+    probe *p = sb_new(probe);
+    if (!p)
+        return false; /* the next question tries again */
+    sb_list_init(&p->link);
+    sb_list_push(&r->probes, &p->link);
+    sb_ns now = sb_env_now(sb_upstreams_env(r->ups));
+    sb_exchange_start(&p->exchange, r->ups, server, question, 0, NULL, now + PROBE_TIMEOUT,
+                      probe_done);
+    return true;
+}
+
+/* The one that waits longest has its turn. */
+static sb_upstream *longest_unasked(const sb_pool *pool)
+{
+    sb_upstream *best = NULL;
+    for (unsigned i = 0; i < pool->count; i++) {
+        sb_upstream *s = pool->servers[i];
+        if (s->breaker == SB_BREAKER_OPEN && (!best || s->probed_at < best->probed_at))
+            best = s;
+    }
+    return best;
+}
+
+void sb_reviver_use(sb_reviver *reviver, const sb_pool *pool, const sb_question *question)
+{
+    sb_ns now = sb_env_now(sb_upstreams_env(reviver->ups));
+    if (sb_pool_dead(reviver->ups, pool)) {
+        sb_upstream *server = now >= reviver->dead_at ? longest_unasked(pool) : NULL;
+        if (server && start(reviver, server, question))
+            reviver->dead_at = now + DEAD_EVERY;
+        return;
+    }
+    for (unsigned i = 0; i < pool->count; i++) {
+        sb_upstream *server = pool->servers[i];
+        if (server->breaker == SB_BREAKER_OPEN && server->open_until <= now)
+            (void)start(reviver, server, question);
+    }
+}
+
+sb_ns sb_reviver_next(const sb_reviver *reviver)
+{
+    return reviver->dead_at;
+}
+
+void sb_reviver_reset(sb_reviver *reviver)
+{
+    reviver->dead_at = 0;
+}
