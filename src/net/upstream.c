@@ -271,6 +271,17 @@ void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server)
         server->unanswered_since = sb_env_now(ups->env);
 }
 
+bool sb_upstream_works(const sb_upstreams *ups, const sb_upstream *server)
+{
+    return server->last_success && sb_env_now(ups->env) - server->last_success < WORKS_FOR;
+}
+
+void sb_upstream_asked_again(sb_upstreams *ups, sb_upstream *server)
+{
+    if (!sb_upstream_works(ups, server))
+        sb_upstream_asked(ups, server);
+}
+
 void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_ns elapsed)
 {
     /* A loser that had less than its usual time has not shown anything. */
@@ -308,7 +319,7 @@ void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status
     /* Broken zones come in clusters: while other names are answered, refusals are the names' own.
      */
     bool refusal = status == SB_SERVFAIL || status == SB_REFUSED;
-    bool works = server->last_success && now - server->last_success < WORKS_FOR;
+    bool works = sb_upstream_works(ups, server);
     if (server->failures < UINT32_MAX && !(refusal && works))
         server->failures++;
     server->last_failure = now;

@@ -91,8 +91,12 @@ bool sb_upstream_is_shaky(const sb_upstream *server);
 void sb_upstreams_earn(sb_upstreams *ups, uint32_t hedge_permille);
 bool sb_upstreams_spend(sb_upstreams *ups);
 
-/* An exchange sent a query. */
+/* An exchange sent a query / sent it once more, which says something of a server only when it has
+ * not answered anybody lately. */
 void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server);
+void sb_upstream_asked_again(sb_upstreams *ups, sb_upstream *server);
+/* True when it answered within the last seconds. */
+bool sb_upstream_works(const sb_upstreams *ups, const sb_upstream *server);
 /* An exchange was cancelled `elapsed` after its query: a loser took at least that long. */
 void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_ns elapsed);
 /* Verdicts of an exchange. failure: SERVFAIL, REFUSED, garbage, timeout, network errors. Breaker: 3

@@ -12,7 +12,8 @@
 
 /* Pause before the second round over the servers; doubles per round, ± 50 % jitter. */
 #define ROUND_PAUSE (50 * SB_MS)
-#define ATTEMPT_MOST (4 * SB_S)
+/* A server that got slow must be able to answer: its queries are repeated meanwhile. */
+#define EXCHANGE_MOST (4 * SB_S)
 /* Somebody else's probe may show within this that the servers are back; then there is a failure to
  * tell. */
 #define PROBE_WAIT (600 * SB_MS)
@@ -39,7 +40,8 @@ struct wire {
     const sb_answer
         *held;     /* a negative of the later lane, while the earlier one may still know better */
     uint64_t used; /* servers asked this round, a bit per pool index */
-    unsigned sent;
+    unsigned sent; /* queries of ended exchanges, this link */
+    unsigned turns;
     unsigned round;
     unsigned links;
     sb_ns began;
@@ -189,6 +191,7 @@ static void exchange_done(sb_op *op)
     sb_ns took = sb_env_now(op->env) - l->asked_at;
     sb_outcome outcome = op->status == SB_OK ? SB_OUTCOME_OK : sb_outcome_of_status(op->status);
     l->asking = false;
+    l->wire->sent += x->sends ? x->sends : 1;
     if (op->status == SB_OK && x->answer->kind == SB_KIND_NXDOMAIN)
         outcome = SB_OUTCOME_NXDOMAIN;
     else if (op->status == SB_OK && x->answer->kind == SB_KIND_NODATA)
@@ -200,24 +203,33 @@ static void exchange_done(sb_op *op)
         lane_failed(l, op->status);
 }
 
-/* Asks one server; the caller knows that a lane is free. */
+/* query.attempts bounds the queries of one link of the chain, those promised to a running lane
+ * included. */
+static unsigned queries_left(const wire *w)
+{
+    unsigned used = w->sent, most = w->attempt.ctx->settings->query.attempts;
+    for (unsigned i = 0; i < 2; i++)
+        if (w->lanes[i].asking)
+            used += w->lanes[i].exchange.sends_max;
+    return used < most ? most - used : 0;
+}
+
+/* Asks one server; the caller knows that a lane is free and a query left. */
 static void ask_server(wire *w, const sb_pool *pool, int index)
 {
     const sb_ctx *ctx = w->attempt.ctx;
     lane *l = &w->lanes[w->lanes[0].asking];
     sb_upstream *server = pool->servers[index];
+    unsigned left = queries_left(w);
     w->used |= UINT64_C(1) << (index & 63);
     l->wire = w;
-    l->turn = w->sent++;
+    l->turn = w->turns++;
     l->asking = true;
     l->asked_at = sb_env_now(ctx->env);
     sb_exchange_fini(&l->exchange);
-    /* Later rounds are more patient: a server that got slow must be able to show it. */
-    sb_ns timeout = sb_upstream_attempt_timeout(server) << (w->round < 4 ? w->round : 4);
-    if (timeout > ATTEMPT_MOST)
-        timeout = ATTEMPT_MOST;
     sb_exchange_start(&l->exchange, ctx->upstreams, server, &w->question, w->attempt.asked->flight,
-                      &w->attempt.op, l->asked_at + timeout, exchange_done);
+                      &w->attempt.op, l->asked_at + EXCHANGE_MOST, exchange_done);
+    l->exchange.sends_max = (uint8_t)(left < SB_EXCHANGE_SENDS ? left : SB_EXCHANGE_SENDS);
     sb_timer_set(ctx->env, &w->hedge, l->asked_at + sb_upstream_hedge_delay(server));
 }
 
@@ -231,7 +243,7 @@ static void hedge_due(sb_timer *timer)
         take_held(w);
         return;
     }
-    if (w->lanes[0].asking == w->lanes[1].asking || w->sent >= ctx->settings->query.attempts)
+    if (w->lanes[0].asking == w->lanes[1].asking || queries_left(w) == 0)
         return; /* both are busy, or a pause is on */
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
@@ -277,7 +289,7 @@ static void ask_next(wire *w)
 {
     const sb_ctx *ctx = w->attempt.ctx;
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
-    if (w->sent >= ctx->settings->query.attempts || pool->count == 0) {
+    if (queries_left(w) == 0 || pool->count == 0) {
         fail(w, pool->count == 0 ? SB_UNREACHABLE : w->worst);
         return;
     }
