@@ -130,6 +130,7 @@ void sb_uv_env_free(sb_uv_env *u)
         uv_run(u->loop, UV_RUN_NOWAIT);
     if (u->entropy)
         munmap(u->entropy, sizeof(struct entropy_page));
+    sb_tls_client_free(u->tls);
     sb_udp_batch_free(u->in);
     sb_udp_batch_free(u->out);
     sb_free(u->read_buffer);
@@ -237,7 +238,10 @@ void sb_uv_socket_destroy(sb_uv_socket *s)
         sb_uv_udp_flush(s->env);
     if (s->kind == SB_UV_STREAM) {
         sb_timer_stop(&s->env->env, &s->stream.linger);
-        sb_free(s->stream.out);
+        sb_timer_stop(&s->env->env, &s->stream.wake);
+        sb_tls_free(s->stream.tls);
+        sb_free(s->stream.out.bytes);
+        sb_free(s->stream.early.bytes);
     } else if (s->kind == SB_UV_LISTENER) {
         sb_timer_stop(&s->env->env, &s->listener.resume);
         sb_free(s->listener.path);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "io/tls.h"
 #include "io/udp_batch.h"
 #include "io/uv_env.h"
 
@@ -15,6 +16,12 @@
 #define SB_UV_SOCKETS_MAX 65536
 
 typedef enum sb_uv_kind { SB_UV_UDP, SB_UV_STREAM, SB_UV_LISTENER } sb_uv_kind;
+
+/* Bytes [at, size) wait. */
+typedef struct sb_uv_queue {
+    uint8_t *bytes;
+    size_t at, size, capacity;
+} sb_uv_queue;
 
 typedef struct sb_uv_socket {
     uv_poll_t poll;
@@ -35,9 +42,12 @@ typedef struct sb_uv_socket {
         struct {
             sb_stream_events events;
             sb_timer linger;
-            uint8_t *out;  /* [out_at, out_size) waits for the kernel */
-            size_t out_at, out_size, out_capacity;
-            bool connecting, adopted, paused, tell_drained, lingering, inherited, wrote;
+            sb_timer wake;     /* what TLS still holds is due to a reader that paused */
+            sb_tls *tls;       /* NULL: plain */
+            sb_uv_queue out;   /* for the kernel */
+            sb_uv_queue early; /* written before TLS stood */
+            bool connecting, securing, outgoing;
+            bool adopted, paused, tell_drained, lingering, inherited, wrote;
         } stream;
         struct {
             sb_accepted *accepted;
@@ -70,6 +80,7 @@ struct sb_uv_env {
     struct entropy_page *entropy;
     uint8_t boot_id[16];
     uint8_t *read_buffer;  /* SB_UV_READ_SIZE */
+    sb_tls_client *tls;    /* NULL before the first TLS connection */
     sb_udp_batch *in, *out;
     sb_uv_socket *batching; /* whose received datagrams are being handed out */
 };

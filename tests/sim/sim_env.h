@@ -34,10 +34,13 @@ struct sim_host {
     sim_link link;
     sim_reach reach;
     bool stream_closed; /* TCP refused although UDP works */
-    bool tls_refused;   /* its certificate does not verify */
     void *owner;
     void (*datagram)(sim_host *, sim *, const sb_addr *from, const sb_addr *to,
                      const uint8_t *bytes, size_t size);
+    /* How TLS under that name ends: SB_OK (so also when NULL), SB_REFUSED for a certificate that
+     * does not verify, SB_MALFORMED where none is spoken. The stream itself carries plaintext. Must
+     * not act. */
+    sb_status (*refuse_tls)(sim_host *, sim *, const char *name);
     /* A stream arrives; false refuses it. */
     bool (*accepted)(sim_host *, sim *, sb_socket conn);
     void (*received)(sim_host *, sim *, sb_socket conn, const uint8_t *bytes, size_t size);
