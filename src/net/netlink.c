@@ -6,20 +6,23 @@
 
 sb_netlink_walk sb_netlink_walk_of(const sb_datagram *datagram)
 {
-    bool sound = (uintptr_t)datagram->bytes % MNL_ALIGNTO == 0 && datagram->size <= INT32_MAX;
-    return (sb_netlink_walk){.at = (const void *)datagram->bytes,
-                             .left = sound ? (int)datagram->size : 0};
+    bool sound = (uintptr_t)datagram->bytes % MNL_ALIGNTO == 0;
+    return (sb_netlink_walk){.at = datagram->bytes, .left = sound ? datagram->size : 0};
 }
 
+/* Not mnl_nlmsg_ok: it takes a length above INT_MAX for a negative one, and believes it. */
 const struct nlmsghdr *sb_netlink_next(sb_netlink_walk *walk)
 {
-    const struct nlmsghdr *message = walk->at;
-    if (walk->left <= 0 || !mnl_nlmsg_ok(message, walk->left)) {
+    const struct nlmsghdr *message = (const void *)walk->at;
+    if (walk->left < sizeof(*message) || message->nlmsg_len < sizeof(*message) ||
+        message->nlmsg_len > walk->left) {
         walk->left = 0;
         return NULL;
     }
-    /* The last message may be unaligned at its end: then nothing is left. */
-    walk->at = mnl_nlmsg_next(message, &walk->left);
+    size_t step = MNL_ALIGN((size_t)message->nlmsg_len);
+    step = step < walk->left ? step : walk->left; /* the last one need not end aligned */
+    walk->at += step;
+    walk->left -= step;
     return message;
 }
 
@@ -28,14 +31,17 @@ const void *sb_netlink_body(const struct nlmsghdr *message, size_t size)
     return mnl_nlmsg_get_payload_len(message) >= size ? mnl_nlmsg_get_payload(message) : NULL;
 }
 
+/* Not up to mnl_nlmsg_get_payload_tail: it is rounded up, beyond what was received. */
 const struct nlattr *sb_netlink_attribute(const struct nlmsghdr *message, size_t size,
                                           const struct nlattr *after)
 {
     const struct nlattr *next =
         after ? mnl_attr_next(after) : mnl_nlmsg_get_payload_offset(message, size);
-    const char *end = mnl_nlmsg_get_payload_tail(message);
-    ptrdiff_t left = end - (const char *)next;
-    return left > 0 && mnl_attr_ok(next, (int)left) ? next : NULL;
+    size_t at = (size_t)((const uint8_t *)next - (const uint8_t *)message);
+    if (at + sizeof(*next) > message->nlmsg_len || next->nla_len < sizeof(*next) ||
+        next->nla_len > message->nlmsg_len - at)
+        return NULL;
+    return next;
 }
 
 int sb_netlink_error(const struct nlmsghdr *message)

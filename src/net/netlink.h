@@ -1,5 +1,5 @@
-/* Messages between us and the kernel's tables, for the network monitor and for inet_diag: libmnl
- * bounds every step, this gives it the shape of the project.
+/* Messages between us and the kernel's tables, for the network monitor and for inet_diag: every
+ * step is bounded here, what lies within the bounds is libmnl's.
  *
  * Owns nothing, opens nothing: sockets are core/env.h's. Host byte order throughout. RFC 3549. Any
  * thread. */
@@ -14,8 +14,8 @@
 
 /* The messages of a datagram, which must outlive the walk. One that is not 4-aligned has none. */
 typedef struct sb_netlink_walk {
-    const struct nlmsghdr *at;
-    int left;
+    const uint8_t *at;
+    size_t left;
 } sb_netlink_walk;
 sb_netlink_walk sb_netlink_walk_of(const sb_datagram *datagram);
 /* The next whole message; NULL at the end, or where a length is wrong. */
