@@ -19,7 +19,7 @@ const struct nlmsghdr *sb_netlink_next(sb_netlink_walk *walk)
         walk->left = 0;
         return NULL;
     }
-    size_t step = MNL_ALIGN((size_t)message->nlmsg_len);
+    size_t step = ((size_t)message->nlmsg_len + MNL_ALIGNTO - 1) / MNL_ALIGNTO * MNL_ALIGNTO;
     step = step < walk->left ? step : walk->left; /* the last one need not end aligned */
     walk->at += step;
     walk->left -= step;

@@ -8,8 +8,8 @@
 #include "core/op.h"
 #include "core/stats.h"
 
-/* At once, of both kinds; beyond it SB_LIMIT. More endpoints in doubt than that are an outage, in
- * which their lives say little. */
+/* At once, of both kinds; beyond it SB_LIMIT. More endpoints in doubt than that are an outage,
+ * in which their lives say little. */
 #define SB_PROBES_UNDERWAY_MAX 32
 /* Per second, of both kinds, with a burst of one second's worth; beyond it SB_LIMIT. Probes are
  * traffic that negative answers of others can cause: they stay below what a person's browsing is. */

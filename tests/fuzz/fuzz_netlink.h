@@ -98,7 +98,7 @@ static inline void kernel_deliver(kernel *k, uint32_t at, sb_span bytes, bool re
     for (size_t i = 0; renumber && i + sizeof(struct nlmsghdr) <= bytes.size;) {
         struct nlmsghdr *message = (struct nlmsghdr *)(void *)(copy + i);
         message->nlmsg_seq = k->sequence;
-        size_t step = MNL_ALIGN((size_t)message->nlmsg_len);
+        size_t step = ((size_t)message->nlmsg_len + MNL_ALIGNTO - 1) / MNL_ALIGNTO * MNL_ALIGNTO;
         i = step < sizeof(*message) || step > bytes.size ? bytes.size : i + step;
     }
     sb_datagram datagram = {.bytes = copy, .size = bytes.size};

@@ -57,8 +57,11 @@ void sim_netlink_reset(sim *s)
     s->kernel = (sim_kernel){.refusal = SB_OK};
     sb_prefix four = {.bits = 24}, six = {.bits = 64};
     sb_addr gateway4, gateway6;
-    SB_ASSERT(sb_addr_parse("10.9.0.1", 8, &four.addr) && sb_addr_parse("fd00::1", 7, &six.addr) &&
-              sb_addr_parse("10.9.0.254", 10, &gateway4) && sb_addr_parse("fe80::fe", 8, &gateway6));
+    bool sound = sb_addr_parse("10.9.0.1", 8, &four.addr) &&
+                 sb_addr_parse("fd00::1", 7, &six.addr) &&
+                 sb_addr_parse("10.9.0.254", 10, &gateway4) &&
+                 sb_addr_parse("fe80::fe", 8, &gateway6);
+    SB_ASSERT(sound);
     sim_link_set(s, SIM_LO, "lo", true, false);
     s->kernel.links[0].flags |= IFF_LOOPBACK;
     sim_link_set(s, SIM_ETH0, "eth0", true, false);

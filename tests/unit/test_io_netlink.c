@@ -1,6 +1,9 @@
 /* Network monitor, probes and look-ups of connections against the real kernel, on loopback. Changes
  * of networks are for tests/netns, which needs root. */
 #include <arpa/inet.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -214,6 +220,55 @@ static void test_monitor(void **state)
     sb_netmon_free(nm);
 }
 
+/* As a service manager confines a daemon: AF_NETLINK is refused, all else goes. */
+static bool refuse_netlink(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAFNOSUPPORT),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = SB_ARRAY_SIZE(code), .filter = code};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* In a child: 0 as it should be, 1 not, 2 no seccomp here. */
+static int confined(world *w)
+{
+    sb_netmon *nm;
+    sb_diag d;
+    sb_addr to = sb_addr_4((const uint8_t[]){127, 4, 5, 6}, 0);
+    if (!refuse_netlink())
+        return 2;
+    if (sb_netmon_new(w->env, &w->stats, 0, changed, w, &nm) != SB_OK)
+        return 1;
+    sb_diag_start(&d, &w->probes, &to, NULL, SB_NEVER, done);
+    bool ok = pump(w, &ended, PATIENCE) && d.op.status == SB_UNSUPPORTED;
+    ok = ok && changes == 0 && !sb_netmon_network(nm)->available &&
+         sb_netmon_network(nm)->identity == 0;
+    sb_netmon_free(nm);
+    return ok ? 0 : 1;
+}
+
+static void test_confined(void **state)
+{
+    world *w = *state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(confined(w));
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 2)
+        skip();
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -222,6 +277,7 @@ int main(void)
         TEST(test_connections),
         TEST(test_mapped),
         TEST(test_monitor),
+        TEST(test_confined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
