@@ -12,7 +12,7 @@
  * in which their lives say little. */
 #define SB_PROBES_UNDERWAY_MAX 32
 /* Per second, of both kinds, with a burst of one second's worth; beyond it SB_LIMIT. Probes are
- * traffic that negative answers of others can cause: they stay below what a person's browsing is. */
+ * traffic that negative answers of others can cause: they stay below a person's browsing. */
 #define SB_PROBES_PER_S_MAX 32
 /* Connections one look goes through: some 10 ms of a kernel's time. Beyond it SB_LIMIT. */
 #define SB_DIAG_SOCKETS_MAX 65536

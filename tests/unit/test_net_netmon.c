@@ -319,6 +319,22 @@ static void test_storm(void **state)
     assert_true(sim_netlink_requests(w->s) < 6 + 14 * 6);
 }
 
+/* What is read while the tables move is not believed: no network that never was is told of. */
+static void test_moved_while_reading(void **state)
+{
+    world *w = *state;
+    start(w, 0);
+    uint64_t before = sim_netlink_requests(w->s);
+    default_way(w, SIM_ETH0, "10.9.0.33");
+    while (sim_netlink_requests(w->s) < before + 3)
+        assert_true(sim_step(w->s, sim_now(w->s) + SB_S));
+    default_way(w, 0, NULL);
+    run(w, SB_S);
+    assert_int_equal(w->calls, 2);
+    char text[SB_ADDR_TEXT_MAX];
+    assert_string_equal(sb_addr_text(&sb_netmon_network(w->nm)->gateway, text), "fe80::fe%2");
+}
+
 /* Routes to elsewhere are not even looked at; ways that take half the Internet are. */
 static void test_route_noise(void **state)
 {
@@ -493,6 +509,8 @@ static void test_forbidden(void **state)
     sim_netlink_refuse(w->s, SB_PERM);
     start(w, 77 << 16 | 1);
     run(w, 600 * SB_S);
+    sim_netlink_refuse(w->s, SB_OK);
+    run(w, 600 * SB_S);
     assert_int_equal(w->calls, 0);
     assert_false(sb_netmon_network(w->nm)->available);
     assert_int_equal(identity(w), 0);
@@ -542,6 +560,7 @@ int main(void)
         TEST(test_move_in_time),
         TEST(test_cable),
         TEST(test_storm),
+        TEST(test_moved_while_reading),
         TEST(test_route_noise),
         TEST(test_lost_messages),
         TEST(test_reach),
