@@ -399,7 +399,7 @@ static void test_tunnel(void **state)
     sb_prefix inner = prefix("10.200.0.2", 24);
     sim_link_set(w->s, 4, "wg0", true, true);
     sim_address_set(w->s, 4, &inner, true);
-    default_way(w, 4, NULL);
+    default_way(w, 4, "10.200.0.1");
     run(w, SB_S);
     uint32_t tunnel = identity(w);
     assert_true(tunnel && tunnel != home);
