@@ -75,8 +75,9 @@ EXCEPTIONS = {
     ("src/base/mem.c", "realloc"): "the allocator", ("src/base/mem.c", "free"): "the allocator",
 }
 # Spelled in pieces, or this file would report itself. Home of `u` or `user` is nobody's.
-MACHINE_PATHS = re.compile("(?<![\\w.])/" + "(?:wor" + r"k/\w|hom" + r"e/(?!u\b|user\b)[a-z]|roo" + r"t/\w|tm"
-                           + r"p/(?:brief|build-|bash_jobs)|Use" + r"rs/\w|build" + r"s/\w)")
+MACHINE_PATHS = re.compile(
+    "(?<![\\w.])/" + "(?:wor" + r"k/\w|hom" + r"e/(?!u\b|user\b)[a-z]|roo" + r"t/\w|tm"
+    + r"p/(?:brief|build-|bash_jobs)|Use" + r"rs/\w|build" + r"s/\w)")
 
 LOCKS = re.compile(r"pthread_(mutex|rwlock|cond|spin)|mtx_|sem_")
 KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "_Alignof", "typeof", "defined",

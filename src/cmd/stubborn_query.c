@@ -6,9 +6,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "cmd/stubborn.h"
 #include "dns/rdata.h"
 #include "front/view.h"
-#include "cmd/stubborn.h"
 
 static bool read_question(sb_cli *cli, sb_question *ret_question);
 static int exit_code(sb_cli *cli, const sb_asked *asked);
@@ -117,8 +117,7 @@ static void print_message(sb_cli *cli, const sb_asked *asked, sb_ns took)
     printf("\n");
     if (reply->ede != SB_EDE_NONE)
         printf(";; EDE: %d (%s)%s%s\n", reply->ede, sb_ede_text(reply->ede),
-               reply->ede_text[0] ? ": " : "",
-                    reply->ede_text[0] ? SB_Q(reply->ede_text) : "");
+               reply->ede_text[0] ? ": " : "", reply->ede_text[0] ? SB_Q(reply->ede_text) : "");
     printf("\n;; QUESTION\n;%s. IN %s\n", sb_name_text(&asked->question.name, name),
            sb_type_text(asked->question.type, type));
     print_section(&reply->msg, SB_SECTION_ANSWER, "ANSWER");
@@ -182,7 +181,7 @@ static json_t *json_message(const sb_asked *asked, sb_ns took)
     json_object_set_new(object, "name", sb_view_name(&asked->question.name));
     json_object_set_new(object, "type", json_string(sb_type_text(asked->question.type, type)));
     json_object_set_new(object, "status", json_string(sb_status_word(sb_asked_outcome(asked))));
-    json_object_set_new(object, "ms", json_real((double)(took / SB_US) / 1000.0));
+    json_object_set_new(object, "ms", json_real((double)took / (double)SB_MS));
     if (!asked->answered)
         return object;
     json_object_set_new(object, "rcode", json_string(sb_rcode_text(reply->msg.rcode, rcode)));
@@ -283,12 +282,11 @@ static json_t *json_explained(const sb_asked *asked)
     char type[16];
     return json_pack(
         "{s:s, s:s, s:o, s:o, s:b, s:I, s:I, s:o, s:I, s:o, s:o}", "type",
-        sb_type_text(asked->question.type, type), "status",
-        sb_status_word(sb_asked_outcome(asked)), "answer",
-        asked->answered ? json_data(asked) : json_array(), "source", sb_json_source(p->source),
-        "stale", p->flags & SB_PROVENANCE_STALE ? 1 : 0, "age_s", (json_int_t)p->age_s, "ttl_s",
-        (json_int_t)p->ttl_s, "upstream", sb_json_address_port(&p->upstream), "network",
-        (json_int_t)p->network, "ede",
+        sb_type_text(asked->question.type, type), "status", sb_status_word(sb_asked_outcome(asked)),
+        "answer", asked->answered ? json_data(asked) : json_array(), "source",
+        sb_json_source(p->source), "stale", p->flags & SB_PROVENANCE_STALE ? 1 : 0, "age_s",
+        (json_int_t)p->age_s, "ttl_s", (json_int_t)p->ttl_s, "upstream",
+        sb_json_address_port(&p->upstream), "network", (json_int_t)p->network, "ede",
         asked->answered && reply->ede != SB_EDE_NONE ? json_integer(reply->ede) : json_null(),
         "tried", sb_json_tried(p));
 }

@@ -9,8 +9,8 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "conf/yaml.h"
 #include "cmd/stubbornd.h"
+#include "conf/yaml.h"
 
 static const char *get_variable(void *context, const char *name);
 static sb_status load_file(sb_env *env, const char *path, sb_settings *settings, sb_why *why);
@@ -44,6 +44,9 @@ void sb_daemon_log_levels(const sb_settings *settings)
         sb_log_set_level((sb_log_subsystem)i,
                          (sb_log_level)(own < 0 ? settings->log.level : (uint8_t)own));
     }
+    if (settings->log.json || strcmp(settings->log.to, "stderr") != 0)
+        sb_log(CONFIG, WARN, "only logfmt to stderr is there yet", "format=%s to=%s",
+               settings->log.json ? "json" : "logfmt", SB_Q(settings->log.to));
 }
 
 sb_status sb_daemon_group(const char *key, const char *name, int64_t *ret_group, sb_why *why)
@@ -86,8 +89,7 @@ static sb_status drop_absent_addresses(sb_settings *settings)
 {
     if (!settings->listen.dns_default)
         return SB_OK;
-    sb_addr *kept =
-        sb_arena_alloc(&settings->arena, settings->listen.dns_count * sizeof(sb_addr));
+    sb_addr *kept = sb_arena_alloc(&settings->arena, settings->listen.dns_count * sizeof(sb_addr));
     if (!kept)
         return SB_NOMEM;
     size_t count = 0;

@@ -329,6 +329,7 @@ static sb_status reload(void *context, sb_why *why)
     sb_daemon_log_levels(settings);
     tell_fixed(before, settings);
     sb_settings_unref(before);
+    sb_count(sb_engine_stats(d->engine), SB_COUNT_CONFIG_RELOADS);
     sb_log(CONFIG, INFO, "reloaded", "file=%s",
            SB_Q(d->config_path ? d->config_path : SB_CONFIG_DEFAULT));
     return SB_OK;

@@ -47,6 +47,7 @@
     X(LIMIT_CLIENT, "limit_reached_total", "limit=\"questions_per_client\"", "")                   \
     X(LIMIT_TCP, "limit_reached_total", "limit=\"tcp_clients\"", "")                               \
     X(LIMIT_HEDGES, "limit_reached_total", "limit=\"hedges\"", "")                                 \
+    X(LIMIT_REFRESHES, "limit_reached_total", "limit=\"refreshes\"", "")                             \
     X(LIMIT_ARENA, "limit_reached_total", "limit=\"bytes_per_question\"", "")                      \
     X(LIMIT_QUEUE, "limit_reached_total", "limit=\"worker_queue\"", "")                            \
     X(LIMIT_QUESTIONS, "limit_reached_total", "limit=\"questions\"", "")                           \

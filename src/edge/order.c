@@ -33,7 +33,7 @@ static unsigned common_bits(const sb_addr *a, const sb_addr *b);
 size_t sb_edge_order(sb_addr *addresses, size_t count, sb_family_policy policy)
 {
     enum { MOST = 128 }; /* beyond, the sender's order stands */
-    candidate sorted[MOST];
+    candidate sorted[MOST] = {0};
     size_t kept = 0, left = 0;
     for (size_t i = 0; i < count; i++)
         if (!excluded(&addresses[i], policy))
@@ -140,14 +140,10 @@ static void classify(const sb_addr *addr, unsigned *ret_precedence, unsigned *re
         uint8_t prefix[16];
         unsigned bits, precedence, label;
     } table[] = {
-        {{[15] = 1}, 128, 50, 0},
-        {{[10] = 0xff, 0xff}, 96, 35, 4},
-        {{0}, 96, 1, 3},
-        {{0x20, 0x01}, 32, 5, 5},
-        {{0x20, 0x02}, 16, 30, 2},
-        {{0x3f, 0xfe}, 16, 1, 12},
-        {{0xfe, 0xc0}, 10, 1, 11},
-        {{0xfc}, 7, 3, 13},
+        {{[15] = 1}, 128, 50, 0},  {{[10] = 0xff, 0xff}, 96, 35, 4},
+        {{0}, 96, 1, 3},           {{0x20, 0x01}, 32, 5, 5},
+        {{0x20, 0x02}, 16, 30, 2}, {{0x3f, 0xfe}, 16, 1, 12},
+        {{0xfe, 0xc0}, 10, 1, 11}, {{0xfc}, 7, 3, 13},
         {{0}, 0, 40, 1},
     };
     uint8_t bytes[16];

@@ -129,7 +129,8 @@ bool sb_dns_message(sb_dns_front *front, const uint8_t *bytes, size_t size,
 void sb_dns_pending_cancel(sb_dns_front *front, sb_list *list);
 
 /* An sb_accepted; the owner is the listener. */
-void sb_dns_stream_accepted(void *owner, sb_socket listener, sb_socket socket, const sb_peer *peer);
+void sb_dns_stream_accepted(void *owner, sb_socket listening, sb_socket socket,
+                            const sb_peer *peer);
 /* front->out holds the message behind room for its length. False: the stream is gone. */
 bool sb_dns_stream_send(sb_dns_stream *stream, size_t size);
 /* One question fewer: buffered ones may go on. The stream may be gone afterwards. */

@@ -27,9 +27,9 @@ static const sb_stream_events stream_events = {
     .closed = closed,
 };
 
-void sb_dns_stream_accepted(void *owner, sb_socket socket, sb_socket accepted, const sb_peer *peer)
+void sb_dns_stream_accepted(void *owner, sb_socket listening, sb_socket socket, const sb_peer *peer)
 {
-    (void)socket;
+    (void)listening;
     sb_dns_listener *listener = owner;
     sb_dns_front *front = listener->front;
     if (front->quiescing || !make_room(front, listener, peer))
@@ -38,7 +38,7 @@ void sb_dns_stream_accepted(void *owner, sb_socket socket, sb_socket accepted, c
     if (!stream)
         return;
     stream->front = front;
-    stream->socket = accepted;
+    stream->socket = socket;
     stream->is_unix = peer->is_unix;
     stream->remote = peer->remote;
     stream->local = peer->local;
@@ -279,8 +279,9 @@ static void walk_kept(sb_dns_stream *stream)
     if (!settle_walk(stream))
         return;
     stream->size -= used;
-    memmove(stream->buffer, stream->buffer + used, stream->size);
-    if (stream->size == 0) { /* an idle connection holds no memory but its own */
+    if (stream->size > 0) {
+        memmove(stream->buffer, stream->buffer + used, stream->size);
+    } else { /* an idle connection holds no memory but its own */
         sb_free(stream->buffer);
         stream->buffer = NULL;
         stream->capacity = 0;

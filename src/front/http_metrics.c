@@ -164,7 +164,7 @@ static void gauges(const sb_http_front *front, const sb_view_totals *totals,
     gauge(text, "cache_in_file", "1 while the cache lies in its file, 0 in memory only",
           sb_l1_in_file(sb_engine_l1(engine)) ? 1 : 0);
     gauge(text, "last_resolution_timestamp_seconds", "When a question was last settled; 0 never",
-          (double)(totals->last_resolution_wall_ns / SB_MS) / 1000.0);
+          (double)totals->last_resolution_wall_ns / (double)SB_S);
 }
 
 static void head(sb_text *text, const char *name, const char *type, const char *help)

@@ -3,8 +3,9 @@
 
 #define LEAST (128 * SB_US)
 #define SAMPLE 16u
-#define HALVE_AFTER 256u /* some seconds of traffic: a server that got slow is known within them   \
-                          */
+#define HALVE_AFTER                                                                                \
+    256u /* some seconds of traffic: a server that got slow is known within them                   \
+          */
 
 /* Upper end of a bucket: LEAST × 2^(i/4). */
 static sb_ns upper(unsigned i)

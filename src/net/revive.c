@@ -4,6 +4,8 @@
 #include "base/mem.h"
 
 #define DEAD_EVERY SB_S
+#define DOUBTFUL_EVERY (100 * SB_MS)
+#define PROBE_TIMEOUT (3 * SB_S) /* nobody waits: a server that got slow may show it */
 
 typedef struct probe {
     sb_exchange exchange; /* first */
@@ -59,8 +61,9 @@ static bool start(sb_reviver *r, sb_upstream *server, const sb_question *questio
     sb_list_init(&p->link);
     sb_list_push(&r->probes, &p->link);
     sb_ns now = sb_env_now(sb_upstreams_env(r->ups));
-    sb_exchange_start(&p->exchange, r->ups, server, question, 0, NULL,
-                      now + sb_upstream_attempt_timeout(server), probe_done);
+    sb_exchange_start(&p->exchange, r->ups, server, question, 0, NULL, now + PROBE_TIMEOUT,
+                      probe_done);
+    p->exchange.sends_max = 1; /* the next probe is the repetition */
     return true;
 }
 
@@ -76,13 +79,22 @@ static sb_upstream *longest_unasked(const sb_pool *pool)
     return best;
 }
 
+/* One of them answered a moment ago: it may be some names that are broken, not the servers. */
+static bool is_doubtful(const sb_reviver *r, const sb_pool *pool)
+{
+    for (unsigned i = 0; i < pool->count; i++)
+        if (sb_upstream_works(r->ups, pool->servers[i]))
+            return true;
+    return false;
+}
+
 void sb_reviver_use(sb_reviver *reviver, const sb_pool *pool, const sb_question *question)
 {
     sb_ns now = sb_env_now(sb_upstreams_env(reviver->ups));
     if (sb_pool_dead(reviver->ups, pool)) {
         sb_upstream *server = now >= reviver->dead_at ? longest_unasked(pool) : NULL;
         if (server && start(reviver, server, question))
-            reviver->dead_at = now + DEAD_EVERY;
+            reviver->dead_at = now + (is_doubtful(reviver, pool) ? DOUBTFUL_EVERY : DEAD_EVERY);
         return;
     }
     for (unsigned i = 0; i < pool->count; i++) {

@@ -22,6 +22,8 @@
 #define SHAKY_PERMILLE 950u
 #define FORGIVE_EVERY (10 * SB_S) /* half of what a server lost is forgiven in this time */
 #define HEDGE_BURST 50u
+#define WORKS_FOR                                                                                  \
+    (5 * SB_S) /* a server that answered this lately is not down for SERVFAIL or REFUSED */
 
 struct sb_upstreams {
     sb_env *env;
@@ -202,7 +204,10 @@ sb_ns sb_upstream_hedge_delay(const sb_upstream *server)
     sb_ns p95 = quantile(server, 950), median = quantile(server, 500);
     if (p95 == 0)
         return HEDGE_UNKNOWN;
-    sb_ns delay = p95 < 3 * median ? p95 : 3 * median;
+    /* A timer and a busy loop are late by a millisecond: without a margin the usual would be
+     * hedged. */
+    sb_ns late = p95 + p95 / 4 + SB_MS;
+    sb_ns delay = late < 3 * median ? late : 3 * median;
     return delay < HEDGE_FLOOR ? HEDGE_FLOOR : delay;
 }
 
@@ -266,6 +271,17 @@ void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server)
         server->unanswered_since = sb_env_now(ups->env);
 }
 
+bool sb_upstream_works(const sb_upstreams *ups, const sb_upstream *server)
+{
+    return server->last_success && sb_env_now(ups->env) - server->last_success < WORKS_FOR;
+}
+
+void sb_upstream_asked_again(sb_upstreams *ups, sb_upstream *server)
+{
+    if (!sb_upstream_works(ups, server))
+        sb_upstream_asked(ups, server);
+}
+
 void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_ns elapsed)
 {
     /* A loser that had less than its usual time has not shown anything. */
@@ -297,9 +313,16 @@ void sb_upstream_succeeded(sb_upstreams *ups, sb_upstream *server, sb_protocol p
 void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status)
 {
     sample(server, false);
-    if (server->failures < UINT32_MAX)
+    if (status != SB_TIMEOUT)
+        server->unanswered = 0; /* a bad word is a word */
+    sb_ns now = sb_env_now(ups->env);
+    /* Broken zones come in clusters: while other names are answered, refusals are the names' own.
+     */
+    bool refusal = status == SB_SERVFAIL || status == SB_REFUSED;
+    bool works = sb_upstream_works(ups, server);
+    if (server->failures < UINT32_MAX && !(refusal && works))
         server->failures++;
-    server->last_failure = sb_env_now(ups->env);
+    server->last_failure = now;
     server->last_status = status;
     if (status == SB_TIMEOUT)
         server->timeouts++;
@@ -317,6 +340,7 @@ void sb_upstream_failed_again(sb_upstreams *ups, sb_upstream *server, sb_status 
     server->last_failure = sb_env_now(ups->env);
     server->last_status = status;
     server->errors++;
+    server->unanswered = 0;
     sb_upstream_probe_cancelled(ups, server);
 }
 

@@ -17,7 +17,8 @@ static bool emergency_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *r
     const sb_policy *policy = &asked->policy;
     uint32_t ttl_s = ctx->settings->cache.stale_ttl_s;
     bool emergency = policy->emergency_count > 0;
-    if (!emergency && !sb_name_known(ctx, asked))
+    /* What is known of the very type asked is no reason to call it empty. */
+    if (!emergency && (sb_question_known(ctx, asked) || !sb_name_known(ctx, asked)))
         return false;
     sb_answer *answer = NULL;
     sb_source source = emergency ? SB_SOURCE_EMERGENCY : SB_SOURCE_STALE;

@@ -40,6 +40,8 @@ sb_ctx sb_engine_ctx(sb_engine *engine, const sb_settings *settings)
         .hosts = engine->hosts,
         .scratch = engine->scratch,
         .reviver = engine->reviver,
+        .doubts = engine->doubts,
+        .doubt_until = engine->doubt_until,
     };
 }
 
@@ -273,6 +275,8 @@ static bool settle_from_instant(sb_engine *e, const sb_asked *asked, sb_query *q
         if (live)
             q->provenance.tried_count--; /* settle_instant names it again */
         settle_instant(q, &offer, false, false);
+        if (s == &sb_strategy_cached)
+            sb_refresh_used(e, asked);
         return true;
     }
     return false;
@@ -293,7 +297,10 @@ static bool settle_from_trouble(sb_engine *e, const sb_asked *asked, sb_query *q
     if (!policy && !(q->ask & SB_ASK_NO_DEGRADED))
         offer = sb_flight_fallback(&ctx, asked, false);
     if (offer.rank) {
-        settle_instant(q, &offer, t->status != SB_OK, false);
+        if (t->reason && offer.degraded && !offer.capped)
+            offer.ede_text = t->reason;
+        /* Where a denial is doubted the DNS works; it is only not believed. */
+        settle_instant(q, &offer, t->reason == NULL, false);
         return true;
     }
     sb_query_settle(q, &(sb_settling){.failure = (sb_status)t->status,
@@ -351,11 +358,9 @@ void sb_engine_ask(sb_engine *engine, sb_query *query, sb_op *parent, sb_ns dead
 
 void sb_engine_used(sb_engine *engine, const sb_question *question)
 {
-    sb_question folded = *question;
-    sb_name_fold(&folded.name);
-    sb_l1_key key = {.question = &folded,
-                     .view = sb_upstreams_pool(engine->upstreams, &folded.name)->view};
-    sb_l1_used(engine->l1, &key);
+    sb_asked asked;
+    sb_engine_asked(engine, engine->settings, question, &asked);
+    sb_refresh_used(engine, &asked);
 }
 
 void sb_engine_warm(sb_engine *engine, const sb_name *name)
@@ -374,7 +379,7 @@ void sb_engine_warm(sb_engine *engine, const sb_name *name)
 
 /* An obeyed negative removes the positive for good: under every DO and CD, and for a name that does
  * not exist under every type a stub resolver asks. */
-static void forget_denied(sb_engine *e, const sb_asked *asked, sb_kind kind)
+void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
 {
     static const uint16_t types[] = {SB_TYPE_A,    SB_TYPE_AAAA, SB_TYPE_CNAME, SB_TYPE_HTTPS,
                                      SB_TYPE_SVCB, SB_TYPE_SRV,  SB_TYPE_TXT,   SB_TYPE_MX,
@@ -412,14 +417,16 @@ static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
     return false;
 }
 
-void sb_engine_learn(sb_engine *e, const sb_asked *asked, const sb_answer *answer)
+void sb_engine_learn(sb_engine *e, const sb_asked *asked, const sb_answer *answer, bool believed)
 {
     sb_ctx ctx = sb_engine_ctx(e, e->settings);
     sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_now(e->l1));
     sb_l1_key key = {.question = &asked->question, .view = asked->view};
     bool overridden = is_overridden(&ctx, asked);
-    if (answer->kind != SB_KIND_POSITIVE)
-        forget_denied(e, asked, (sb_kind)answer->kind);
+    if (answer->kind == SB_KIND_POSITIVE)
+        sb_doubts_clear(e->doubts, &asked->question.name);
+    else if (believed)
+        sb_engine_forget(e, asked, (sb_kind)answer->kind);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
     /* A full or refusing cache file is counted there; it never fails the question. */
     sb_status status = sb_l1_put(e->l1, &key, answer, &life, flags);

@@ -14,6 +14,7 @@ static void on_recovery(void *context)
 {
     sb_engine *engine = context;
     sb_troubles_void(&engine->troubles);
+    sb_refresh_recovered(engine);
 }
 
 /* Reads resolv.conf when it changed, or when forced; the settings' own servers win. */
@@ -116,6 +117,7 @@ static void tick(sb_timer *timer)
     if (e->ticks % RESOLV_EVERY_TICKS == 0 && configure_upstreams(e, false) != SB_OK)
         sb_log(UPSTREAM, WARN, "name servers not read", "path=%s", e->resolv_path);
     sb_services_tick(e);
+    sb_refresh_tick(e);
     sb_timer_set(e->env, &e->tick, sb_env_now(e->env) + SB_S);
 }
 
@@ -133,12 +135,14 @@ sb_status sb_engine_new(const sb_engine_options *options, sb_engine **ret, sb_wh
     sb_stats_init(&e->stats);
     sb_timer_init(&e->tick, tick);
     sb_timer_init(&e->probe, probe_dead);
+    sb_timer_init(&e->recovery, sb_refresh_recovery_fire);
     if (!(e->scratch = sb_alloc(sizeof *e->scratch)) || sb_map_init(&e->flights, secret) != SB_OK ||
         sb_troubles_init(&e->troubles, secret) != SB_OK ||
         sb_events_init(&e->events, e->env, options->event_capacity) != SB_OK ||
         sb_hosts_new(e->env, options->hosts_path, &e->hosts) != SB_OK ||
         sb_upstreams_new(e->env, &e->stats, &e->events, &e->upstreams) != SB_OK ||
         sb_reviver_new(e->upstreams, &e->reviver) != SB_OK ||
+        sb_doubts_new(secret, &e->doubts) != SB_OK ||
         (options->resolv_conf_path && !(e->resolv_path = sb_strdup(options->resolv_conf_path))))
         goto done;
     sb_upstreams_on_recovery(e->upstreams, on_recovery, e);
@@ -162,12 +166,14 @@ void sb_engine_free(sb_engine *engine)
         return;
     sb_timer_stop(engine->env, &engine->tick);
     sb_timer_stop(engine->env, &engine->probe);
+    sb_timer_stop(engine->env, &engine->recovery);
     sb_services_free(engine);
     if (engine->flights.buckets)
         sb_flights_cancel(engine);
     sb_map_fini(&engine->flights);
     if (engine->troubles.map.buckets)
         sb_troubles_fini(&engine->troubles);
+    sb_doubts_free(engine->doubts);
     sb_reviver_free(engine->reviver);
     sb_upstreams_free(engine->upstreams);
     sb_hosts_free(engine->hosts);
@@ -198,7 +204,6 @@ sb_status sb_engine_reload(sb_engine *engine, const sb_settings *settings, sb_wh
     sb_settings_unref(before);
     sb_l1_bump_policy(engine->l1, settings->hash, NULL);
     sb_troubles_void(&engine->troubles);
-    sb_count(&engine->stats, SB_COUNT_CONFIG_RELOADS);
     sb_events_emit(&engine->events, (sb_event){.type = SB_EVENT_RELOAD});
     for (size_t i = 0; i < settings->cache.warm_count; i++)
         sb_engine_warm(engine, &settings->cache.warm[i]);

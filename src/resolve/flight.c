@@ -7,8 +7,11 @@
 
 /* The rungs that talk to the world, and those that know something worse than fresh, best first. */
 static const sb_strategy *const network_rung[] = {&sb_strategy_wire};
+static const sb_strategy *const doubt_rung[] = {&sb_strategy_doubt};
 static const sb_strategy *const fallback_rung[] = {&sb_strategy_stale, &sb_strategy_emergency};
-_Static_assert(SB_ARRAY_SIZE(network_rung) <= SB_ARRAY_SIZE(((sb_flight *)0)->attempts), "room");
+_Static_assert(SB_ARRAY_SIZE(network_rung) + SB_ARRAY_SIZE(doubt_rung) <=
+                   SB_ARRAY_SIZE(((sb_flight *)0)->attempts),
+               "room");
 
 #define PATIENCE_LEAST                                                                             \
     (20 * SB_MS) /* also before any round trip was measured: a restart in an                       \
@@ -116,6 +119,8 @@ static sb_flight *flight_of(const sb_attempt *attempt)
     return sb_container_of(attempt->op.parent, sb_flight, op);
 }
 
+static void start_rung(sb_flight *f, const sb_strategy *const *rung, size_t n);
+
 static void attempt_done(sb_op *op)
 {
     sb_attempt *attempt = sb_container_of(op, sb_attempt, op);
@@ -133,14 +138,28 @@ static void attempt_done(sb_op *op)
         f->failure = op->status;
         f->failure_ede = attempt->ede;
     }
-    if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE || f->attempts_ended == f->attempt_count)
+    if (attempt->reason)
+        f->doubt = attempt->reason;
+    if (attempt->confirmed)
+        sb_engine_forget(f->engine, &f->asked, (sb_kind)f->best.answer->kind);
+    if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE) {
+        sb_op_finish(&f->op, SB_OK);
+        return;
+    }
+    if (f->attempts_ended < f->attempt_count)
+        return;
+    if (f->best.rank == SB_RANK_UNTRUSTED_NEGATIVE && !f->doubted) {
+        f->doubted = true;
+        start_rung(f, doubt_rung, SB_ARRAY_SIZE(doubt_rung));
+    }
+    if (f->attempts_ended == f->attempt_count)
         sb_op_finish(&f->op, f->best.rank ? SB_OK : f->failure);
 }
 
-static void start_network(sb_flight *f)
+static void start_rung(sb_flight *f, const sb_strategy *const *rung, size_t n)
 {
-    for (size_t i = 0; i < SB_ARRAY_SIZE(network_rung); i++) {
-        const sb_strategy *s = network_rung[i];
+    for (size_t i = 0; i < n; i++) {
+        const sb_strategy *s = rung[i];
         if (!s->applies(&f->ctx, &f->asked))
             continue;
         sb_attempt *attempt = sb_arena_alloc(&f->arena, s->attempt_bytes);
@@ -152,13 +171,12 @@ static void start_network(sb_flight *f)
         attempt->asked = &f->asked;
         attempt->strategy = s;
         attempt->ede = SB_EDE_NONE;
+        attempt->against = f->best.rank ? &f->best : NULL;
         f->attempts[f->attempt_count++] = attempt;
         sb_op_start(&attempt->op, f->engine->env, &f->op, SB_NEVER, attempt_done, attempt_stop);
         emit(f, SB_EVENT_RUNG, SB_OK, s->id, 0);
         s->start(attempt);
     }
-    if (f->attempt_count == 0)
-        sb_op_finish(&f->op, SB_NOTFOUND);
 }
 
 /* Policy verdicts of a server (blocked, censored, filtered, prohibited) are obeyed: nothing stale
@@ -208,10 +226,14 @@ static void end_badly(sb_flight *f)
         untrusted = (sb_offer){0};
     }
     sb_offer_fini(&untrusted);
+    if (f->doubt && f->best.degraded && !f->best.capped)
+        f->best.ede_text = f->doubt;
     bool known = f->best.rank > SB_RANK_UNTRUSTED_NEGATIVE;
     if (failed || known) {
         sb_trouble *t = sb_troubles_add(&e->troubles, &f->key, f->failure, f->failure_ede,
                                         sb_env_now(e->env), known ? f->settings->cache.recheck : 0);
+        if (t)
+            t->reason = f->doubt;
         if (known)
             log_degraded(f, t, &f->best);
     }
@@ -285,13 +307,15 @@ static void flight_done(sb_op *op)
     }
     if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE) {
         const sb_answer *answer = f->best.answer;
-        sb_engine_learn(f->engine, &f->asked, answer);
+        sb_engine_learn(f->engine, &f->asked, answer, true);
         sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);
         f->best.ttl_cap_s = (life.due - 1) / SB_TICKS_PER_S;
         f->engine->last_answered = f->asked.question;
         note_recovered(f);
     } else {
         end_badly(f);
+        if (f->best.rank == SB_RANK_UNTRUSTED_NEGATIVE)
+            sb_engine_learn(f->engine, &f->asked, f->best.answer, false);
     }
     count_strategy(&f->engine->stats, f->best.rank ? f->best.strategy : SB_STRATEGY_COUNT);
     emit(f, SB_EVENT_FLIGHT_END, f->best.rank ? SB_OK : f->failure, f->waiter_count,
@@ -328,7 +352,9 @@ static sb_flight *flight_new(sb_engine *e, const sb_asked *asked, const sb_quest
         sb_flight_patience(f->settings->cache.patience, sb_pool_rtt(e->upstreams, pool),
                            sb_pool_dead(e->upstreams, pool));
     sb_timer_set(e->env, &f->patience, f->began + patience);
-    start_network(f);
+    start_rung(f, network_rung, SB_ARRAY_SIZE(network_rung));
+    if (f->attempt_count == 0)
+        sb_op_finish(&f->op, SB_NOTFOUND);
     return f;
 }
 

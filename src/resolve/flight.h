@@ -9,7 +9,9 @@
 #include "net/revive.h"
 #include "resolve/engine.h"
 #include "resolve/hosts.h"
+#include "resolve/refresh.h"
 #include "resolve/trouble.h"
+#include "resolve/verdict.h"
 
 typedef struct sb_service sb_service;
 
@@ -27,11 +29,14 @@ struct sb_engine {
     sb_troubles troubles;
     uint32_t flight_number;
     sb_reviver *reviver;
+    sb_doubts *doubts;
+    sb_ns doubt_until;
     sb_timer tick;
     uint64_t ticks;
     /* Real questions to probe dead servers with, the first that fits; name.size 0: none. */
     sb_question last_answered, last_failed;
-    sb_timer probe;
+    sb_timer probe, recovery;
+    sb_pace pace;
     sb_service *services;
     size_t service_count;
     sb_l1_buffer *scratch;
@@ -48,7 +53,7 @@ typedef struct sb_flight {
     sb_arena arena;
     sb_list waiters; /* of sb_query.link */
     unsigned waiter_count;
-    sb_attempt *attempts[2];
+    sb_attempt *attempts[3];
     unsigned attempt_count, attempts_ended;
     sb_status failure; /* of the attempt that ended last */
     int failure_ede;
@@ -56,6 +61,8 @@ typedef struct sb_flight {
     sb_tried tried[SB_TRIED_MAX];
     unsigned tried_count;
     sb_timer patience;
+    bool doubted;           /* the doubt rung was climbed */
+    const char *doubt;      /* static: why a denial is not believed, or NULL */
     bool impatient;         /* stale may be served */
     bool desperate;         /* any fall-back may be served */
     unsigned settled_early; /* waiters sent away with a fall-back before the end */
@@ -92,8 +99,12 @@ typedef struct sb_settling {
 } sb_settling;
 void sb_query_settle(sb_query *query, const sb_settling *settling);
 
+/* What a denial of that kind denies is removed for good. */
+void sb_engine_forget(sb_engine *engine, const sb_asked *asked, sb_kind kind);
 /* Stores what was learned, as DESIGN §5 says of negatives and TTL 0. */
-void sb_engine_learn(sb_engine *engine, const sb_asked *asked, const sb_answer *answer);
+/* believed: a denial removes what it denies; else it is kept for this very question alone. */
+void sb_engine_learn(sb_engine *engine, const sb_asked *asked, const sb_answer *answer,
+                     bool believed);
 
 /* Those of the engine's settings, looked up at once and again every ten seconds. */
 SB_MUST_USE sb_status sb_services_configure(sb_engine *engine);

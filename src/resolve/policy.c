@@ -7,6 +7,9 @@
 
 /* RFC 2308 §5: a negative without SOA should not be cached; a few seconds stop tight loops. */
 #define NEGATIVE_WITHOUT_SOA_S 5
+/* Defaults of protect_confirm and protect_max (CONTRACT). */
+#define CONFIRM (600 * SB_S)
+#define DOUBT_MOST (24 * 3600 * SB_S)
 
 static bool name_is(const sb_name *name, const char *text)
 {
@@ -42,6 +45,8 @@ sb_policy sb_policy_of(const sb_settings *settings, const sb_question *question)
         .negative_ttl_max_s = settings->cache.negative_ttl_max_s,
         .keep = settings->cache.keep,
         .family = settings->query.family,
+        .confirm = CONFIRM,
+        .doubt_most = DOUBT_MOST,
     };
     const sb_name_setting *rule = rule_of(settings, &question->name);
     if (!rule)
@@ -54,6 +59,10 @@ sb_policy sb_policy_of(const sb_settings *settings, const sb_question *question)
         policy.keep = rule->keep;
     if (rule->has_family)
         policy.family = rule->family;
+    if (rule->has_confirm)
+        policy.confirm = rule->protect_confirm;
+    if (rule->has_max)
+        policy.doubt_most = rule->protect_max;
     policy.emergency = rule->emergency;
     policy.emergency_count = rule->emergency_count;
     policy.protect = rule->protect || rule->emergency_count > 0;

@@ -22,7 +22,8 @@ typedef struct sb_policy {
     sb_ns keep; /* how long past the authority's TTL an answer is served stale */
     sb_family_policy family;
     bool protect;
-    const sb_addr *emergency; /* borrowed from the settings */
+    sb_ns confirm, doubt_most; /* protect_confirm, protect_max */
+    const sb_addr *emergency;  /* borrowed from the settings */
     size_t emergency_count;
 } sb_policy;
 

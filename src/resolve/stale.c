@@ -11,21 +11,36 @@ static bool stale_applies(const sb_ctx *ctx, const sb_asked *asked)
     return true;
 }
 
-/* The exact question first, then its DO and CD variants: an answer without signatures beats none.
- */
-static bool find(const sb_ctx *ctx, const sb_asked *asked, sb_l1_entry *ret_entry)
+/* True when the entry of that question, whatever its freshness but dead, now lies in scratch. */
+static bool load(const sb_ctx *ctx, const sb_asked *asked, unsigned variant, sb_l1_entry *ret_entry)
 {
     sb_question question = asked->question;
+    question.dnssec_ok ^= (bool)(variant & 1);
+    question.checking_disabled ^= (bool)(variant & 2);
     sb_l1_key key = {.question = &question, .view = asked->view};
-    sb_tick now = sb_l1_now(ctx->l1);
-    for (unsigned variant = 0; variant < 4; variant++) {
-        question.dnssec_ok = asked->question.dnssec_ok ^ (bool)(variant & 1);
-        question.checking_disabled = asked->question.checking_disabled ^ (bool)(variant & 2);
-        if (sb_l1_get(ctx->l1, &key, ctx->scratch, ret_entry) == SB_OK &&
-            sb_l1_freshness(ret_entry, now) != SB_DEAD)
-            return true;
+    return sb_l1_get(ctx->l1, &key, ctx->scratch, ret_entry) == SB_OK &&
+           sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) != SB_DEAD;
+}
+
+/* The exact question first, then what was learned last under another DO or CD: an answer without
+ * signatures beats none. What was asked with CD was never validated: it is not for those who want
+ * it checked. */
+static bool find(const sb_ctx *ctx, const sb_asked *asked, sb_l1_entry *ret_entry, bool *ret_exact)
+{
+    unsigned best = 0;
+    sb_tick learned = 0;
+    *ret_exact = load(ctx, asked, 0, ret_entry);
+    if (*ret_exact)
+        return true;
+    for (unsigned variant = 1; variant < 4; variant++) {
+        if ((variant & 2) && !asked->question.checking_disabled)
+            continue;
+        if (load(ctx, asked, variant, ret_entry) && ret_entry->life.learned > learned) {
+            best = variant;
+            learned = ret_entry->life.learned;
+        }
     }
-    return false;
+    return best && load(ctx, asked, best, ret_entry);
 }
 
 static void describe_stale(sb_offer *offer, const sb_answer *answer, const sb_l1_entry *entry)
@@ -44,7 +59,8 @@ static void describe_stale(sb_offer *offer, const sb_answer *answer, const sb_l1
 static bool stale_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *ret_offer)
 {
     sb_l1_entry entry;
-    if (!find(ctx, asked, &entry))
+    bool exact;
+    if (!find(ctx, asked, &entry, &exact))
         return false;
     sb_answer *answer = sb_answer_of_entry(&entry);
     if (!answer)
@@ -56,7 +72,10 @@ static bool stale_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *ret_o
     offer.answer = answer;
     offer.hit = true;
     offer.age_s = now > entry.life.learned ? (now - entry.life.learned) / SB_TICKS_PER_S : 0;
-    switch (sb_l1_freshness(&entry, now)) {
+    sb_freshness freshness = sb_l1_freshness(&entry, now);
+    if (freshness == SB_FRESH && !exact)
+        freshness = SB_DUE; /* true, but not quite what was asked */
+    switch (freshness) {
     case SB_FRESH: /* a live question whose upstream failed */
         offer.rank = positive ? SB_RANK_FRESH_POSITIVE : SB_RANK_TRUSTED_NEGATIVE;
         offer.ttl_cap_s = (entry.life.due - now) / SB_TICKS_PER_S;

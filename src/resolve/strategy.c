@@ -61,15 +61,28 @@ static bool positive_entry(const sb_ctx *ctx, const sb_question *question, uint3
            entry.kind == SB_KIND_POSITIVE && sb_l1_freshness(&entry, sb_l1_now(ctx->l1)) != SB_DEAD;
 }
 
-bool sb_name_known(const sb_ctx *ctx, const sb_asked *asked)
+static bool known(const sb_ctx *ctx, const sb_asked *asked, uint16_t type)
 {
     sb_question question = asked->question;
-    for (unsigned variant = 0; variant < 8; variant++) {
-        question.type = variant & 1 ? SB_TYPE_AAAA : SB_TYPE_A;
-        question.dnssec_ok = variant & 2;
-        question.checking_disabled = variant & 4;
+    question.type = type;
+    for (unsigned variant = 0; variant < 4; variant++) {
+        question.dnssec_ok = variant & 1;
+        question.checking_disabled = variant & 2;
+        /* What was never validated vouches for those alone who want it so. */
+        if (question.checking_disabled && !asked->question.checking_disabled)
+            continue;
         if (positive_entry(ctx, &question, asked->view))
             return true;
     }
     return false;
+}
+
+bool sb_question_known(const sb_ctx *ctx, const sb_asked *asked)
+{
+    return known(ctx, asked, asked->question.type);
+}
+
+bool sb_name_known(const sb_ctx *ctx, const sb_asked *asked)
+{
+    return known(ctx, asked, SB_TYPE_A) || known(ctx, asked, SB_TYPE_AAAA);
 }

@@ -15,6 +15,8 @@
 #include "store/l1_write.h"
 
 typedef struct sb_hosts sb_hosts;
+typedef struct sb_doubts sb_doubts;
+typedef struct sb_reviver sb_reviver;
 
 typedef struct sb_ctx {
     sb_env *env;
@@ -25,7 +27,9 @@ typedef struct sb_ctx {
     sb_events *events;
     const sb_hosts *hosts;
     sb_l1_buffer *scratch; /* one look-up at a time */
-    struct sb_reviver *reviver;
+    sb_reviver *reviver;
+    sb_doubts *doubts;
+    sb_ns doubt_until; /* end of the doubt window after a network change */
 } sb_ctx;
 
 /* What is asked, with everything derived from it once. */
@@ -79,7 +83,11 @@ typedef struct sb_attempt {
     sb_offer offer; /* rank NONE: nothing */
     sb_tried tried[SB_TRIED_MAX];
     unsigned tried_count;
-    int ede; /* upstream's verdict on failure, or SB_EDE_NONE */
+    int ede;                 /* upstream's verdict on failure, or SB_EDE_NONE */
+    const sb_offer *against; /* what the rung before found and nobody trusts, or NULL */
+    const char *reason;      /* static: why it is not trusted */
+    bool
+        confirmed; /* the denial is right, though something else is served: forget what it denies */
 } sb_attempt;
 /* Cut when full. */
 void sb_attempt_tried(sb_attempt *attempt, sb_outcome outcome, sb_ns took, const sb_addr *server);
@@ -102,15 +110,16 @@ struct sb_strategy {
 };
 
 extern const sb_strategy sb_strategy_pin, sb_strategy_hosts, sb_strategy_cached, sb_strategy_wire,
-    sb_strategy_stale, sb_strategy_emergency;
+    sb_strategy_doubt, sb_strategy_stale, sb_strategy_emergency;
 
 /* Pins lie in the cache file under a view of their own. */
-#define SB_VIEW_PIN (UINT32_MAX - 1)
 
 /* A cache entry as an answer; NULL when it does not check or memory is out. */
 sb_answer *sb_answer_of_entry(const sb_l1_entry *entry);
 /* Any positive address entry, pin or hosts line for the name, whatever its age: is it a known name?
  */
+/* Any positive entry for this very question, under whatever DO and CD. */
+bool sb_question_known(const sb_ctx *ctx, const sb_asked *asked);
 bool sb_name_known(const sb_ctx *ctx, const sb_asked *asked);
 
 #endif

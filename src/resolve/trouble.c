@@ -89,6 +89,47 @@ void sb_troubles_void(sb_troubles *troubles)
     troubles->generation++;
 }
 
+/* By age, old generations come first, but for those that were passed: they are as of now and over.
+ */
+static sb_trouble *oldest_void(const sb_troubles *troubles)
+{
+    if (sb_list_empty(&troubles->by_age))
+        return NULL;
+    sb_trouble *t = sb_container_of(troubles->by_age.next, sb_trouble, age);
+    return t->generation == troubles->generation ? NULL : t;
+}
+
+bool sb_troubles_peek_void(const sb_troubles *troubles, sb_question *ret_question,
+                           bool *ret_degraded)
+{
+    const sb_trouble *t = oldest_void(troubles);
+    if (!t)
+        return false;
+    sb_reader r = sb_reader_of(t->key.bytes, t->key.size);
+    sb_question question = {0};
+    sb_read_skip(&r, 4); /* the view follows from the name */
+    question.type = sb_read_u16(&r);
+    question.class = sb_read_u16(&r);
+    uint16_t bits = sb_read_u16(&r);
+    question.dnssec_ok = bits & 1;
+    question.checking_disabled = bits & 2;
+    SB_ASSERT(sb_name_read_plain(&r, &question.name));
+    *ret_question = question;
+    *ret_degraded = t->degraded;
+    return true;
+}
+
+void sb_troubles_pass_void(sb_troubles *troubles)
+{
+    sb_trouble *t = oldest_void(troubles);
+    if (!t)
+        return;
+    t->generation = troubles->generation;
+    t->until = 0;
+    sb_list_remove(&t->age);
+    sb_list_push(&troubles->by_age, &t->age);
+}
+
 sb_ns sb_trouble_pause(unsigned count)
 {
     sb_ns pause = SB_S << (count > 6 ? 5 : count - 1);

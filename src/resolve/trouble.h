@@ -29,7 +29,8 @@ typedef struct sb_trouble {
     unsigned count;      /* failures in a row */
     uint8_t status;      /* sb_status */
     int16_t ede;
-    bool degraded; /* its asker was told a fall-back, and the log as well */
+    const char *reason; /* static: why a denial is doubted, or NULL */
+    bool degraded;      /* its asker was told a fall-back, and the log as well */
 } sb_trouble;
 
 typedef struct sb_troubles {
@@ -49,6 +50,11 @@ sb_trouble *sb_troubles_add(sb_troubles *troubles, const sb_question_key *key, s
 bool sb_troubles_clear(sb_troubles *troubles, const sb_question_key *key);
 /* A server is back: every pause ends now. */
 void sb_troubles_void(sb_troubles *troubles);
+/* The oldest failure that a recovery made void and nobody has asked again: its question / take it
+ * off that list. */
+bool sb_troubles_peek_void(const sb_troubles *troubles, sb_question *ret_question,
+                           bool *ret_degraded);
+void sb_troubles_pass_void(sb_troubles *troubles);
 /* The pause after the n-th failure in a row (n from 1) when nothing can be served: 1 s doubling to
  * 30 s. */
 sb_ns sb_trouble_pause(unsigned count);

@@ -4,7 +4,7 @@
  * Retries with exponential back-off between rounds, follows alias chains that a server left open,
  * gives up early when every server is known dead: then one question a second goes out as a probe.
  * Loop thread. */
-#include "resolve/strategy.h"
+#include "resolve/verdict.h"
 
 #include "base/mem.h"
 #include "net/exchange.h"
@@ -12,6 +12,8 @@
 
 /* Pause before the second round over the servers; doubles per round, ± 50 % jitter. */
 #define ROUND_PAUSE (50 * SB_MS)
+/* A server that got slow must be able to answer: its queries are repeated meanwhile. */
+#define EXCHANGE_MOST (4 * SB_S)
 /* Somebody else's probe may show within this that the servers are back; then there is a failure to
  * tell. */
 #define PROBE_WAIT (600 * SB_MS)
@@ -38,7 +40,8 @@ struct wire {
     const sb_answer
         *held;     /* a negative of the later lane, while the earlier one may still know better */
     uint64_t used; /* servers asked this round, a bit per pool index */
-    unsigned sent;
+    unsigned sent; /* queries of ended exchanges, this link */
+    unsigned turns;
     unsigned round;
     unsigned links;
     sb_ns began;
@@ -65,10 +68,7 @@ static void offer_answer(wire *w, const sb_answer *answer)
     bool positive = answer->kind == SB_KIND_POSITIVE;
     sb_offer offer = sb_offer_init(SB_STRATEGY_WIRE, SB_SOURCE_DNS,
                                    positive ? SB_RANK_FRESH_POSITIVE : SB_RANK_TRUSTED_NEGATIVE);
-    /* A name with emergency addresses is one its owner insists on: a bare denial is not believed.
-     */
-    const sb_asked *asked = w->attempt.asked;
-    if (!positive && asked->policy.emergency_count > 0 && sb_type_is_address(asked->question.type))
+    if (!positive && sb_doubt_concerns(w->attempt.ctx, w->attempt.asked, answer))
         offer.rank = SB_RANK_UNTRUSTED_NEGATIVE;
     offer.answer = answer;
     w->attempt.offer = offer;
@@ -143,8 +143,16 @@ static bool is_verdict(int ede)
     return (ede >= 6 && ede <= 12) || (ede >= 15 && ede <= 18);
 }
 
-/* First valid positive wins; a negative waits for the end of every earlier server's attempt: an
- * inside and an outside resolver must not race. */
+static void take_held(wire *w)
+{
+    const sb_answer *held = w->held;
+    w->held = NULL;
+    got_answer(w, held);
+}
+
+/* First valid positive wins; a denial waits for the end of every earlier server's attempt: an
+ * inside and an outside resolver must not race. An empty answer vouches for the name itself: it
+ * waits no longer than a hedge does. */
 static void lane_answered(lane *l)
 {
     wire *w = l->wire;
@@ -153,6 +161,10 @@ static void lane_answered(lane *l)
     if (answer->kind != SB_KIND_POSITIVE && other->asking && other->turn < l->turn) {
         sb_answer_unref(w->held);
         w->held = sb_answer_ref(answer);
+        if (answer->kind == SB_KIND_NODATA)
+            sb_timer_set(w->attempt.ctx->env, &w->hedge,
+                         sb_env_now(w->attempt.ctx->env) +
+                             sb_upstream_hedge_delay(other->exchange.server));
         return;
     }
     got_answer(w, sb_answer_ref(answer));
@@ -166,9 +178,7 @@ static void lane_failed(lane *l, sb_status status)
     if (is_verdict(l->exchange.ede)) {
         fail(w, status);
     } else if (w->held && !any_asking(w)) {
-        const sb_answer *held = w->held;
-        w->held = NULL;
-        got_answer(w, held);
+        take_held(w);
     } else if (!any_asking(w)) {
         ask_next(w);
     }
@@ -181,6 +191,7 @@ static void exchange_done(sb_op *op)
     sb_ns took = sb_env_now(op->env) - l->asked_at;
     sb_outcome outcome = op->status == SB_OK ? SB_OUTCOME_OK : sb_outcome_of_status(op->status);
     l->asking = false;
+    l->wire->sent += x->sends ? x->sends : 1;
     if (op->status == SB_OK && x->answer->kind == SB_KIND_NXDOMAIN)
         outcome = SB_OUTCOME_NXDOMAIN;
     else if (op->status == SB_OK && x->answer->kind == SB_KIND_NODATA)
@@ -192,21 +203,33 @@ static void exchange_done(sb_op *op)
         lane_failed(l, op->status);
 }
 
-/* Asks one server; the caller knows that a lane is free. */
+/* query.attempts bounds the queries of one link of the chain, those promised to a running lane
+ * included. */
+static unsigned queries_left(const wire *w)
+{
+    unsigned used = w->sent, most = w->attempt.ctx->settings->query.attempts;
+    for (unsigned i = 0; i < 2; i++)
+        if (w->lanes[i].asking)
+            used += w->lanes[i].exchange.sends_max;
+    return used < most ? most - used : 0;
+}
+
+/* Asks one server; the caller knows that a lane is free and a query left. */
 static void ask_server(wire *w, const sb_pool *pool, int index)
 {
     const sb_ctx *ctx = w->attempt.ctx;
     lane *l = &w->lanes[w->lanes[0].asking];
     sb_upstream *server = pool->servers[index];
+    unsigned left = queries_left(w);
     w->used |= UINT64_C(1) << (index & 63);
     l->wire = w;
-    l->turn = w->sent++;
+    l->turn = w->turns++;
     l->asking = true;
     l->asked_at = sb_env_now(ctx->env);
     sb_exchange_fini(&l->exchange);
     sb_exchange_start(&l->exchange, ctx->upstreams, server, &w->question, w->attempt.asked->flight,
-                      &w->attempt.op, l->asked_at + sb_upstream_attempt_timeout(server),
-                      exchange_done);
+                      &w->attempt.op, l->asked_at + EXCHANGE_MOST, exchange_done);
+    l->exchange.sends_max = (uint8_t)(left < SB_EXCHANGE_SENDS ? left : SB_EXCHANGE_SENDS);
     sb_timer_set(ctx->env, &w->hedge, l->asked_at + sb_upstream_hedge_delay(server));
 }
 
@@ -216,7 +239,11 @@ static void hedge_due(sb_timer *timer)
     wire *w = sb_container_of(timer, wire, hedge);
     const sb_ctx *ctx = w->attempt.ctx;
     const lane *first = &w->lanes[w->lanes[1].asking];
-    if (w->lanes[0].asking == w->lanes[1].asking || w->sent >= ctx->settings->query.attempts)
+    if (w->held) {
+        take_held(w);
+        return;
+    }
+    if (w->lanes[0].asking == w->lanes[1].asking || queries_left(w) == 0)
         return; /* both are busy, or a pause is on */
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
@@ -262,7 +289,7 @@ static void ask_next(wire *w)
 {
     const sb_ctx *ctx = w->attempt.ctx;
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
-    if (w->sent >= ctx->settings->query.attempts || pool->count == 0) {
+    if (queries_left(w) == 0 || pool->count == 0) {
         fail(w, pool->count == 0 ? SB_UNREACHABLE : w->worst);
         return;
     }

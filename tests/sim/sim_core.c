@@ -1,5 +1,6 @@
-/* The machine's heart: one queue of events, generation-tagged slots, and the step that runs either the next event or the
- * next timer of the program. Nothing here allocates once the pools are warm. One thread. */
+/* The machine's heart: one queue of events, generation-tagged slots, and the step that runs either
+ * the next event or the next timer of the program. Nothing here allocates once the pools are warm.
+ * One thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,8 +89,8 @@ sb_ns sim_now(const sim *s)
     return s->now;
 }
 
-/* When an event and a timer are due at one instant, the seed decides which comes first: answers that
- * race with time-outs are where the bugs are. */
+/* When an event and a timer are due at one instant, the seed decides which comes first: answers
+ * that race with time-outs are where the bugs are. */
 bool sim_step(sim *s, sb_ns until)
 {
     sb_heap_node *first = sb_heap_min(&s->queue);

@@ -1,5 +1,5 @@
-/* Disk of the simulated machine: files by path over inodes, mappings of them that outlive the process which made them, locks
- * that do not, pages that tear. One thread. */
+/* Disk of the simulated machine: files by path over inodes, mappings of them that outlive the
+ * process which made them, locks that do not, pages that tear. One thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,7 +62,9 @@ void sim_file_stat(sb_env *base, const char *path, sb_file_stat *ret)
     if (at < 0)
         return;
     const sim_inode *inode = s->paths[at].inode;
-    *ret = (sb_file_stat){.exists = true, .size = inode->size, .inode = inode->number,
+    *ret = (sb_file_stat){.exists = true,
+                          .size = inode->size,
+                          .inode = inode->number,
                           .modified_ns = inode->modified_ns};
 }
 
@@ -348,8 +350,8 @@ static sb_status map_new(sim *s, sim_env *env, sim_inode *inode, bool in_file, c
         map->env = env;
         map->in_file = in_file;
         memcpy(map->path, path, strlen(path) + 1);
-        *ret = (sb_mapping){.base = inode->base, .size = inode->size, .handle = map,
-                            .in_file = in_file};
+        *ret = (sb_mapping){
+            .base = inode->base, .size = inode->size, .handle = map, .in_file = in_file};
         return SB_OK;
     }
     return SB_LIMIT;

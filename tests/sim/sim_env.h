@@ -1,8 +1,9 @@
 /* A machine in memory: virtual clock, network, disk and processes, all from one seed.
  *
- * Implements core/env.h for the program under test and gives simulated hosts their side of every conversation.
- * One event queue orders everything; the same seed gives the same trace. Never reads a real clock, never opens a real
- * descriptor. Memory is kept between seeds (sim_reset). One thread. */
+ * Implements core/env.h for the program under test and gives simulated hosts their side of every
+ * conversation. One event queue orders everything; the same seed gives the same trace. Never reads
+ * a real clock, never opens a real descriptor. Memory is kept between seeds (sim_reset). One
+ * thread. */
 #ifndef SB_SIM_ENV_H
 #define SB_SIM_ENV_H
 
@@ -25,7 +26,8 @@ typedef enum sim_reach {
     SIM_NO_ROUTE     /* the machine itself has no way: calls fail at once */
 } sim_reach;
 
-/* A simulated endpoint, in the world's memory. port 0: every port of that address. Callbacks may be NULL. */
+/* A simulated endpoint, in the world's memory. port 0: every port of that address. Callbacks may be
+ * NULL. */
 struct sim_host {
     sb_list link_; /* private */
     sb_addr addr;
@@ -59,11 +61,11 @@ typedef struct sim_packet {
 } sim_packet;
 
 typedef struct sim_faults {
-    uint32_t open;           /* thousandths of socket opens that fail (descriptors used up) */
-    uint32_t send;           /* thousandths of datagram sends that fail */
-    uint32_t file;           /* thousandths of file calls that fail */
-    sb_status map_create;    /* not OK: a full or read-only disk */
-    bool whole_segments;     /* streams are not cut up */
+    uint32_t open;        /* thousandths of socket opens that fail (descriptors used up) */
+    uint32_t send;        /* thousandths of datagram sends that fail */
+    uint32_t file;        /* thousandths of file calls that fail */
+    sb_status map_create; /* not OK: a full or read-only disk */
+    bool whole_segments;  /* streams are not cut up */
 } sim_faults;
 
 sim *sim_new(void);
@@ -71,9 +73,11 @@ void sim_free(sim *s);
 /* Back to an empty machine at the given seed. Every process must have ended. */
 void sim_reset(sim *s, uint64_t seed);
 
-/* Instants of the universe, which never step; boot time of the machine is the universe's since its boot. */
+/* Instants of the universe, which never step; boot time of the machine is the universe's since its
+ * boot. */
 sb_ns sim_now(const sim *s);
-/* Runs one thing that is due until then; false when nothing is left before `until` (now is then `until`). */
+/* Runs one thing that is due until then; false when nothing is left before `until` (now is then
+ * `until`). */
 bool sim_step(sim *s, sb_ns until);
 /* Called after every step; for invariants. */
 void sim_on_step(sim *s, void (*call)(void *context), void *context);
@@ -90,11 +94,13 @@ void sim_trace_mix(sim *s, const void *bytes, size_t size);
 /* Prints each packet to stderr. */
 void sim_verbose(sim *s, bool on);
 
-/* Processes. Kill is freeze, then the caller frees what the process had in memory (nothing of that has an effect any
- * more), then end. An orderly end is sim_process_end alone, after the owner closed everything. */
+/* Processes. Kill is freeze, then the caller frees what the process had in memory (nothing of that
+ * has an effect any more), then end. An orderly end is sim_process_end alone, after the owner
+ * closed everything. */
 sb_env *sim_process_start(sim *s);
 void sim_process_freeze(sim *s, sb_env *env);
-/* torn: thousandths of the pages of mapped files which come back as they were at the last sim_disk_mark. */
+/* torn: thousandths of the pages of mapped files which come back as they were at the last
+ * sim_disk_mark. */
 void sim_process_end(sim *s, sb_env *env, uint32_t torn);
 /* Sockets and mappings a process still has: 0 when it closed everything. */
 unsigned sim_process_leaks(sim *s, sb_env *env);
@@ -103,8 +109,8 @@ void sim_disk_mark(sim *s);
 
 /* The machine. */
 void sim_wall_step(sim *s, sb_ns by);
-void sim_suspend(sim *s, sb_ns duration);          /* timers and packets due meanwhile come late */
-void sim_reboot(sim *s, sb_ns down);               /* every process must have ended */
+void sim_suspend(sim *s, sb_ns duration); /* timers and packets due meanwhile come late */
+void sim_reboot(sim *s, sb_ns down);      /* every process must have ended */
 void sim_file_put(sim *s, const char *path, const void *bytes, size_t size);
 void sim_file_remove(sim *s, const char *path);
 /* Borrowed; NULL when absent. Also the bytes of a mapped file. */
@@ -160,7 +166,8 @@ void sim_conn_reset(sim *s, sb_socket conn);
 void *sim_conn_owner(sim *s, sb_socket conn);
 void sim_conn_set_owner(sim *s, sb_socket conn, void *owner);
 
-/* A word the world keeps with a program's datagram socket; gone with the socket. Returns false on a closed one. */
+/* A word the world keeps with a program's datagram socket; gone with the socket. Returns false on a
+ * closed one. */
 bool sim_socket_tag(sim *s, sb_socket socket, uint64_t tag);
 /* Open datagram sockets of the program with that tag. */
 unsigned sim_sockets_tagged(const sim *s, uint64_t tag);

@@ -1,19 +1,19 @@
-/* What the parts of the simulated machine share: the queue (sim_core), network (sim_net), disk (sim_disk), the env table
- * (sim_env). Not for the world. */
+/* What the parts of the simulated machine share: the queue (sim_core), network (sim_net), disk
+ * (sim_disk), the env table (sim_env). Not for the world. */
 #ifndef SB_SIM_INTERNAL_H
 #define SB_SIM_INTERNAL_H
 
 #include "sim/sim_env.h"
 
-#define SIM_EVENT_SMALL 600  /* most DNS messages */
-#define SIM_EVENT_BIG 65600  /* any datagram */
+#define SIM_EVENT_SMALL 600 /* most DNS messages */
+#define SIM_EVENT_BIG 65600 /* any datagram */
 #define SIM_QUEUE_LIMIT (1024 * 1024)
 
 typedef struct sim_event sim_event;
 struct sim_event {
     sb_heap_node node;
     void (*run)(sim *s, sim_event *e);
-    sim_event *next;  /* free list, or the held chunks of a paused stream */
+    sim_event *next; /* free list, or the held chunks of a paused stream */
     sb_socket target;
     sb_status status;
     sb_addr from, to;
@@ -58,8 +58,8 @@ typedef struct sim_slot {
     uint64_t tag;
     /* streams */
     sb_socket other;
-    size_t queued;       /* written here, not yet with the other end */
-    sb_ns last_arrival;  /* at the other end: keeps the order */
+    size_t queued;                /* written here, not yet with the other end */
+    sb_ns last_arrival;           /* at the other end: keeps the order */
     sim_event *held, **held_tail; /* arrived here while paused */
     uint32_t next_free;
     uint32_t port_next; /* chain of bound datagram sockets and listeners of one port; slot + 1 */
@@ -69,8 +69,8 @@ typedef struct sim_slot {
 typedef struct sim_inode {
     struct sim_inode *next;
     uint8_t *base;
-    uint8_t *frozen;   /* at the instant its process was killed */
-    uint8_t *mark;     /* at the last sim_disk_mark */
+    uint8_t *frozen; /* at the instant its process was killed */
+    uint8_t *mark;   /* at the last sim_disk_mark */
     size_t size, capacity;
     uint64_t number;
     int64_t modified_ns;

@@ -1,5 +1,5 @@
-/* Datagrams of the simulated machine: binding, links that delay, lose, repeat and reorder, ICMP, and the forger's way in.
- * One thread. */
+/* Datagrams of the simulated machine: binding, links that delay, lose, repeat and reorder, ICMP,
+ * and the forger's way in. One thread. */
 #include <stdio.h>
 #include <string.h>
 
@@ -126,8 +126,7 @@ sb_status sim_bind(sim *s, sim_slot *slot, const sb_addr *want, bool reuse, sb_w
 
 void sim_unbind(sim *s, sim_slot *slot)
 {
-    if (!slot->connected || (slot->kind != SIM_UDP && slot->kind != SIM_LISTENER) ||
-        slot->path[0])
+    if (!slot->connected || (slot->kind != SIM_UDP && slot->kind != SIM_LISTENER) || slot->path[0])
         return;
     uint32_t *at = &s->ports[slot->local.port];
     while (*at && *at != slot->index + 1)
@@ -162,8 +161,7 @@ sb_status sim_udp_send(sb_env *base, sb_socket socket, const sb_addr *to, const 
     sim_host *host = sim_host_find(s, to);
     if (host && host->reach == SIM_NO_ROUTE)
         return SB_UNREACHABLE;
-    sim_packet packet = {
-        .from = source, .to = *to, .bytes = bytes, .size = size, .socket = socket};
+    sim_packet packet = {.from = source, .to = *to, .bytes = bytes, .size = size, .socket = socket};
     sim_packet_seen(s, &packet);
     /* The observer may have closed nothing, but the slot array may have moved. */
     if (host && (host->reach == SIM_PORT_CLOSED || host->reach == SIM_UNREACHABLE)) {
@@ -284,8 +282,12 @@ static void run_to_program(sim *s, sim_event *e)
 static void deliver(sim *s, sim_slot *slot, const sim_event *e)
 {
     (void)s;
-    sb_datagram datagram = {.bytes = e->bytes, .size = e->size, .from = e->from, .to = e->to,
-                            .interface = 1, .hop_limit = 64};
+    sb_datagram datagram = {.bytes = e->bytes,
+                            .size = e->size,
+                            .from = e->from,
+                            .to = e->to,
+                            .interface = 1,
+                            .hop_limit = 64};
     if (slot->udp->received)
         slot->udp->received(slot->owner, sim_slot_name(slot), &datagram);
 }

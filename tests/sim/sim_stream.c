@@ -1,5 +1,5 @@
-/* Streams of the simulated machine: two slots each, bytes cut up at random places, ends in order, resets at once. The
- * kernel's buffers are the events on their way. One thread. */
+/* Streams of the simulated machine: two slots each, bytes cut up at random places, ends in order,
+ * resets at once. The kernel's buffers are the events on their way. One thread. */
 #include <string.h>
 
 #include "sim/sim_internal.h"
@@ -48,9 +48,9 @@ sb_status sim_stream_connect(sb_env *base, const sb_addr *remote, const char *tl
     if (refused || host->reach == SIM_UNREACHABLE || (tls_name && host->tls_refused)) {
         sim_event *e = sim_event_new(s, s->now + 2 * delay, 0, run_end);
         e->target = *ret;
-        e->status = refused                            ? SB_CONNREFUSED
-                    : host->reach == SIM_UNREACHABLE   ? SB_UNREACHABLE
-                                                       : SB_PERM;
+        e->status = refused                          ? SB_CONNREFUSED
+                    : host->reach == SIM_UNREACHABLE ? SB_UNREACHABLE
+                                                     : SB_PERM;
         return SB_OK;
     }
     sim_event *e = sim_event_new(s, s->now + delay, 0, run_connect_host);
@@ -107,8 +107,12 @@ sb_status sim_stream_write(sb_env *base, sb_socket socket, const void *bytes, si
         return SB_CLOSED;
     if (size > SIM_QUEUE_LIMIT - slot->queued)
         return SB_LIMIT;
-    sim_packet packet = {.from = slot->local, .to = slot->remote, .bytes = bytes, .size = size,
-                         .socket = socket, .stream = true};
+    sim_packet packet = {.from = slot->local,
+                         .to = slot->remote,
+                         .bytes = bytes,
+                         .size = size,
+                         .socket = socket,
+                         .stream = true};
     sim_packet_seen(env->s, &packet);
     slot = sim_slot_get(env->s, socket);
     if (slot)
@@ -228,8 +232,8 @@ void sim_held_drop(sim *s, sim_slot *slot)
 
 static sb_ns stream_delay(sim *s, const sim_slot *slot)
 {
-    const sim_host *host = slot->env && slot->remote_set ? sim_host_find(s, &slot->remote)
-                                                         : slot->host;
+    const sim_host *host =
+        slot->env && slot->remote_set ? sim_host_find(s, &slot->remote) : slot->host;
     return host ? sim_link_delay(s, host) : 20 * SB_US;
 }
 
@@ -329,8 +333,12 @@ static void run_connect_program(sim *s, sim_event *e)
     slot->remote = theirs->local;
     slot->other = far;
     theirs->other = near;
-    sb_peer peer = {.remote = theirs->local, .local = theirs->remote,
-                    .is_unix = listener->path[0] != 0, .uid = uid, .gid = uid, .pid = 4242};
+    sb_peer peer = {.remote = theirs->local,
+                    .local = theirs->remote,
+                    .is_unix = listener->path[0] != 0,
+                    .uid = uid,
+                    .gid = uid,
+                    .pid = 4242};
     sim_event *ok = sim_event_new(s, s->now, 0, run_connected);
     ok->target = far;
     listener->accepted(listener->owner, door, near, &peer);

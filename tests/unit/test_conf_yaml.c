@@ -351,8 +351,8 @@ static void empty_files_and_sections_change_nothing(void **state)
         "---\n...\n",
         "~",
         "{}",
-        "listen:\nupstreams:\nroutes:\nquery:\ncache:\nnames:\nservices:\nshared:\nmdns:\n"
-        "health:\nlog:\n",
+        ("listen:\nupstreams:\nroutes:\nquery:\ncache:\nnames:\nservices:\nshared:\nmdns:\n"
+         "health:\nlog:\n"),
         "cache: {stale: }\nhealth: {alert: }\nlisten: {dns: , allow: }\nquery: {search: }\n",
         "\xef\xbb\xbf{}", /* a byte order mark */
     };

@@ -338,9 +338,9 @@ static void beside_ldns(void **state)
         bool mine = ours_takes(&msg, bytes, size, &all_known);
         bool his = ldns_wire2pkt(&pkt, bytes, size) == LDNS_STATUS_OK;
         if (!mutated && !(mine && his))
-            fail_msg("message %u of seed %x: ours %d, ldns %d", n, SEED, mine, his);
+            fail_msg("message %u of seed %x: ours %d, ldns %d", n, (unsigned)SEED, mine, his);
         if (mine && !his && all_known)
-            fail_msg("message %u of seed %x: only ours takes it", n, SEED);
+            fail_msg("message %u of seed %x: only ours takes it", n, (unsigned)SEED);
         if (mine && his)
             same_message(&msg, pkt);
         else if (his)

@@ -412,8 +412,8 @@ static void test_metrics(void **state)
         "\nstubborn_fallback_uses_total{kind=\"stale\"} 0\n",
         "\nstubborn_error_rate 0.5\n",
         "\nstubborn_health_level 1\n",
-        "\nstubborn_server_up{server=\"10.0.0.2:53\",name=\"a\\\"b\\\\c\\nd\","
-        "protocol=\"udp\"} 1\n",
+        ("\nstubborn_server_up{server=\"10.0.0.2:53\",name=\"a\\\"b\\\\c\\nd\","
+         "protocol=\"udp\"} 1\n"),
         "\nstubborn_resolution_seconds_bucket{le=\"0.001\"} 2\n",
         "\nstubborn_resolution_seconds_bucket{le=\"+Inf\"} 2\n",
         "\nstubborn_resolution_seconds_sum 0.002\n",

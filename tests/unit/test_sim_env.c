@@ -96,7 +96,9 @@ static void echo_stream(sim_host *host, sim *s, sb_socket conn, const uint8_t *b
 
 static sim_host host_at(const char *text)
 {
-    sim_host host = {.link = {SB_MS, 5 * SB_MS, 0, 0}, .datagram = echo, .accepted = accept_all,
+    sim_host host = {.link = {SB_MS, 5 * SB_MS, 0, 0},
+                     .datagram = echo,
+                     .accepted = accept_all,
                      .received = echo_stream};
     assert_true(sb_addr_parse_port(text, strlen(text), 53, &host.addr));
     return host;
@@ -154,8 +156,8 @@ static void streams(void **state)
     static peer p;
     memset(&p, 0, sizeof p);
     p.env = env;
-    assert_int_equal(
-        env->ops->stream_connect(env, &host.addr, NULL, &stream, &p, &p.socket, NULL), SB_OK);
+    assert_int_equal(env->ops->stream_connect(env, &host.addr, NULL, &stream, &p, &p.socket, NULL),
+                     SB_OK);
     while (sim_step(s, sim_now(s) + SB_MS / 2)) {
     }
     env->ops->stream_pause(env, p.socket, true);

@@ -1,0 +1,154 @@
+/* See verdict.h. */
+#include "resolve/verdict.h"
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+bool sb_doubt_obeys(const sb_evidence *e, const char **ret_reason)
+{
+    *ret_reason = "";
+    if (e->obeyed || (!e->is_protected && !e->in_window))
+        return true;
+    if (e->second == SB_SECOND_CONTRADICTS) {
+        *ret_reason = "denied by one server, known to another";
+        return false;
+    }
+    if (!e->is_protected) {
+        *ret_reason = "denied just after a network change";
+        return false;
+    }
+    if (e->agreed_for >= e->most)
+        return true;
+    if (e->liveness == SB_LIVENESS_ALIVE) {
+        *ret_reason = "denied, but its address is alive";
+        return false;
+    }
+    if (e->second != SB_SECOND_SILENT && e->agreed_for >= e->confirm)
+        return true;
+    *ret_reason = e->second == SB_SECOND_SILENT ? "denied by one server, the others are silent"
+                                                : "denied, not confirmed for long enough";
+    return false;
+}
+
+/* --- since when --- */
+
+typedef struct record {
+    sb_map_node node;
+    sb_list age;
+    sb_name name;
+    sb_ns agreed_since; /* SB_NEVER: not in agreement */
+    bool obeyed;
+} record;
+
+struct sb_doubts {
+    sb_map map;
+    sb_list by_age;
+};
+
+sb_status sb_doubts_new(const uint8_t secret[16], sb_doubts **ret)
+{
+    sb_doubts *doubts = sb_new(sb_doubts);
+    if (!doubts || sb_map_init(&doubts->map, secret) != SB_OK) {
+        sb_free(doubts);
+        return SB_NOMEM;
+    }
+    sb_list_init(&doubts->by_age);
+    *ret = doubts;
+    return SB_OK;
+}
+
+static void drop(sb_doubts *doubts, record *r)
+{
+    sb_map_remove(&doubts->map, &r->node);
+    sb_list_remove(&r->age);
+    sb_free(r);
+}
+
+void sb_doubts_free(sb_doubts *doubts)
+{
+    if (!doubts)
+        return;
+    while (!sb_list_empty(&doubts->by_age))
+        drop(doubts, sb_container_of(doubts->by_age.next, record, age));
+    sb_map_fini(&doubts->map);
+    sb_free(doubts);
+}
+
+static record *find(const sb_doubts *doubts, const sb_name *name)
+{
+    sb_map_node *node = sb_map_find(&doubts->map, name->wire, name->size);
+    return node ? sb_container_of(node, record, node) : NULL;
+}
+
+static record *obtain(sb_doubts *doubts, const sb_name *name)
+{
+    record *r = find(doubts, name);
+    if (r)
+        return r;
+    if (doubts->map.count >= SB_DOUBTS_MAX)
+        drop(doubts, sb_container_of(doubts->by_age.next, record, age));
+    if (!(r = sb_new(record)))
+        return NULL;
+    r->name = *name;
+    r->agreed_since = SB_NEVER;
+    sb_list_init(&r->age);
+    sb_list_push(&doubts->by_age, &r->age);
+    sb_map_insert(&doubts->map, &r->node, r->name.wire, r->name.size);
+    return r;
+}
+
+sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, bool agreeing, sb_ns now)
+{
+    record *r = obtain(doubts, name);
+    if (!r)
+        return 0;
+    if (!agreeing)
+        return r->agreed_since == SB_NEVER ? 0 : now - r->agreed_since;
+    if (r->agreed_since == SB_NEVER)
+        r->agreed_since = now;
+    return now - r->agreed_since;
+}
+
+void sb_doubts_clear(sb_doubts *doubts, const sb_name *name)
+{
+    record *r = find(doubts, name);
+    if (r)
+        drop(doubts, r);
+}
+
+sb_status sb_doubts_obey(sb_doubts *doubts, const sb_name *name, sb_ns now)
+{
+    record *r = obtain(doubts, name);
+    if (!r)
+        return SB_NOMEM;
+    r->obeyed = true;
+    if (r->agreed_since == SB_NEVER)
+        r->agreed_since = now;
+    return SB_OK;
+}
+
+bool sb_doubts_obeyed(const sb_doubts *doubts, const sb_name *name)
+{
+    const record *r = find(doubts, name);
+    return r && r->obeyed;
+}
+
+bool sb_doubt_in_window(const sb_ctx *ctx)
+{
+    return sb_env_now(ctx->env) < ctx->doubt_until;
+}
+
+bool sb_doubt_concerns(const sb_ctx *ctx, const sb_asked *asked, const sb_answer *negative)
+{
+    const sb_policy *policy = &asked->policy;
+    if (sb_doubts_obeyed(ctx->doubts, &asked->question.name))
+        return false;
+    if (policy->emergency_count > 0 && sb_type_is_address(asked->question.type))
+        return true;
+    if (!policy->protect && !sb_doubt_in_window(ctx))
+        return false;
+    /* NXDOMAIN speaks of every type, NODATA of its own. */
+    return sb_question_known(ctx, asked) ||
+           (negative->kind == SB_KIND_NXDOMAIN && sb_name_known(ctx, asked));
+}

@@ -1,0 +1,736 @@
+/* See oracle.h. */
+#include "sim/oracle.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dns/rdata.h"
+
+#define SLACK (SB_S + SB_S / 4) /* a second of TTL rounding, ticks, links */
+#define PATIENCE_MOST (1800 * SB_MS)
+#define BARE_TTL (5 * SB_S)    /* of a denial without SOA: enough to stop a tight loop */
+#define HEAL_TIME (100 * SB_S) /* longest back-off and the longest failure caching, with room */
+
+/* A reply taken apart. */
+typedef struct parsed {
+    const oracle_reply *reply;
+    bool lenient; /* what servers may say, the program may not */
+    sb_msg msg;
+    int id; /* of the question; -1 not ours */
+    int slot;
+    int ede;
+    bool stale;     /* EDE says so */
+    uint8_t origin; /* of the addresses; ORIGIN_ZONE for negatives */
+    bool positive;  /* has records of the type asked */
+    uint32_t ttl_least_s, ttl_most_s;
+    unsigned claim_count;
+    oracle_claim claims[ORACLE_CLAIMS_MAX];
+    bool serial;          /* a denial with our SOA */
+    sb_ns end, fresh_end; /* of the authority's TTL, of the effective one: latest possible */
+    sb_ns said;           /* the earliest of the claims' latest saying */
+    sb_ns said_last;      /* the latest: links of an open chain come one after the other */
+    uint32_t authority_ttl_s;
+} parsed;
+
+static bool take_apart(oracle *o, parsed *p);
+static bool take_answers(oracle *o, parsed *p);
+static bool take_record(oracle *o, parsed *p, const sb_record *rec, int *at_id);
+static bool take_denial(oracle *o, parsed *p, int last_id);
+static void date(oracle *o, parsed *p);
+static void judge_failure(oracle *o, const parsed *p, const oracle_key *key);
+static void judge_special(oracle *o, const parsed *p);
+static void judge_age(oracle *o, const parsed *p, const oracle_key *key);
+static void judge_history(oracle *o, const parsed *p, const oracle_key *key);
+static void judge_denied(oracle *o, const parsed *p);
+static void learn(oracle *o, const parsed *p, oracle_key *key);
+static void must_answer(oracle *o, const parsed *p, const oracle_key *key, const char *what);
+static bool resolves(const oracle *o, unsigned id, sb_ns at);
+static bool override_due(oracle *o, const parsed *p, uint8_t *ret_origin);
+
+void oracle_init(oracle *o, sim *s, zone *z)
+{
+    memset(o, 0, sizeof *o);
+    o->s = s;
+    o->z = z;
+    o->healthy_since = 0;
+}
+
+void oracle_fail(oracle *o, const char *format, ...)
+{
+    if (o->failure[0])
+        return;
+    int n = snprintf(o->failure, sizeof o->failure,
+                     "at %.3f s: ", (double)(sim_now(o->s) - 3600 * SB_S) / (double)SB_S);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(o->failure + n, sizeof o->failure - (size_t)n, format, args);
+    va_end(args);
+}
+
+oracle_key *oracle_key_of(oracle *o, const sb_question *q)
+{
+    const zone_node *node = zone_find(o->z, &q->name);
+    int slot = zone_slot_of(q->type);
+    if (!node || slot < 0 || slot > SLOT_TXT)
+        return NULL;
+    unsigned variant = (q->dnssec_ok ? 1u : 0u) | (q->checking_disabled ? 2u : 0u);
+    return &o->keys[(node->id * 3u + (unsigned)slot) * 4 + variant];
+}
+
+/* Decodes a right message on its way to the program. */
+void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, size_t size,
+                 sb_ns at)
+{
+    oracle_reply reply = {.question = *question, .bytes = bytes, .size = size, .edns = true};
+    parsed p = {.reply = &reply, .lenient = true};
+    if (!take_apart(o, &p)) {
+        oracle_fail(o, "the simulator said what it cannot read itself");
+        return;
+    }
+    if (p.msg.rcode != SB_RCODE_NOERROR && p.msg.rcode != SB_RCODE_NXDOMAIN)
+        return;
+    oracle_key *key = oracle_key_of(o, question);
+    if (key && at > key->said_at)
+        key->said_at = at;
+    for (unsigned i = 0; i < p.claim_count; i++) {
+        const oracle_claim *c = &p.claims[i];
+        sb_ns *cell = c->negative ? &o->denied[c->id][c->version][c->slot]
+                                  : &o->said[c->id][c->version][c->slot];
+        if (at > *cell)
+            *cell = at;
+    }
+    bool typed = p.slot >= 0 && p.slot <= SLOT_TXT;
+    if (p.positive || p.id < 0 || (!typed && p.msg.rcode != SB_RCODE_NXDOMAIN))
+        return;
+    if (typed && !p.serial && at > o->denied_bare[p.id][p.slot])
+        o->denied_bare[p.id][p.slot] = at;
+    /* It may be obeyed until it arrives and after: other entries of the name need not be there any
+     * more. */
+    for (unsigned i = 0; i < ORACLE_KEYS; i++) {
+        if (i / 12 != (unsigned)p.id && !o->open_chains)
+            continue;
+        oracle_key *other = &o->keys[i];
+        other->known_positive = false;
+        if (at > other->denied_at)
+            other->denied_at = at;
+        if (!p.serial || p.msg.rcode == SB_RCODE_NXDOMAIN)
+            other->known = false; /* a bare one is not kept; one for all types lies under one */
+    }
+}
+
+void oracle_judge(oracle *o, const oracle_reply *reply)
+{
+    parsed p = {.reply = reply};
+    o->judged++;
+    if (!take_apart(o, &p) || p.id < 0 || p.slot < 0 || p.slot > SLOT_TXT)
+        return;
+    oracle_key *key = oracle_key_of(o, &reply->question);
+    if (!key)
+        return;
+    if (p.msg.rcode != SB_RCODE_NOERROR && p.msg.rcode != SB_RCODE_NXDOMAIN) {
+        o->failures_seen++;
+        judge_failure(o, &p, key);
+        return;
+    }
+    if (p.positive)
+        o->positives_seen++;
+    else
+        o->negatives_seen++;
+    o->stale_seen += p.stale;
+    uint8_t origin;
+    if (!o->trouble && override_due(o, &p, &origin) && origin != p.origin)
+        oracle_fail(o, "%s: origin %u answered although %u overrides",
+                    oracle_text(&reply->question), p.origin, origin);
+    if (p.origin != ORIGIN_ZONE || p.ede == SB_EDE_SYNTHESIZED) {
+        judge_special(o, &p);
+        return;
+    }
+    if (!reply->edns && !p.positive && !p.serial) {
+        must_answer(o, &p, key, "an empty answer"); /* by which right, EDNS would tell */
+        return;
+    }
+    date(o, &p);
+    judge_age(o, &p, key);
+    judge_history(o, &p, key);
+    judge_denied(o, &p);
+    if (!p.positive)
+        must_answer(o, &p, key, "a denial");
+    learn(o, &p, key);
+}
+
+void oracle_silence(oracle *o, const sb_question *question, sb_ns asked_at)
+{
+    oracle_fail(o, "%s asked at %.3f s got no end", oracle_text(question),
+                (double)(asked_at - 3600 * SB_S) / (double)SB_S);
+}
+
+void oracle_forget(oracle *o, const sb_name *name)
+{
+    int id = name ? zone_node_id(name) : -1;
+    o->reset_at = sim_now(o->s);
+    if (!name) /* an earlier disk may have what was denied since */
+        memset(o->denial_seen, 0, sizeof o->denial_seen);
+    for (unsigned i = 0; i < ORACLE_KEYS; i++) {
+        if (name && i / 12 != (unsigned)id)
+            continue;
+        oracle_key *key = &o->keys[i];
+        key->known = key->known_positive = false;
+        key->fresh_until = 0;
+        key->claim_count = 0;
+    }
+}
+
+void oracle_slept(oracle *o, sb_ns duration)
+{
+    sb_ns since = sim_now(o->s) - duration - 10 * SB_S;
+    sb_ns *cell = &o->said[0][0][0];
+    for (size_t i = 0; i < sizeof o->said / sizeof *cell; i++)
+        cell[i] += cell[i] > since ? duration : 0;
+    cell = &o->denied[0][0][0];
+    for (size_t i = 0; i < sizeof o->denied / sizeof *cell; i++)
+        cell[i] += cell[i] > since ? duration : 0;
+    cell = &o->denied_bare[0][0];
+    for (size_t i = 0; i < sizeof o->denied_bare / sizeof *cell; i++)
+        cell[i] += cell[i] > since ? duration : 0;
+    /* So does the look at the hosts file. */
+    for (unsigned i = 0; i < ZONE_NODES_MAX; i++) {
+        o->hosts_since[i] += o->hosts_since[i] > since ? duration : 0;
+        o->hosts_until[i] +=
+            o->hosts_until[i] > since && o->hosts_until[i] < SB_NEVER / 4 ? duration : 0;
+    }
+    if (o->healthy_since != SB_NEVER)
+        o->healthy_since = sim_now(o->s);
+}
+
+/* Refreshing in the last part of a life is no waste. */
+bool oracle_needless(oracle *o, const sb_question *question)
+{
+    const oracle_key *key = oracle_key_of(o, question);
+    if (!key || o->open_chains || o->trouble)
+        return false;
+    if (key->fresh_seen_at <= key->denied_at || key->said_at > key->fresh_seen_at)
+        return false;
+    sb_ns margin = SLACK + (sb_ns)key->fresh_ttl_s * SB_S / 5;
+    return sim_now(o->s) + margin < key->fresh_until;
+}
+
+static bool take_apart(oracle *o, parsed *p)
+{
+    const oracle_reply *r = p->reply;
+    p->ede = SB_EDE_NONE;
+    p->origin = ORIGIN_ZONE;
+    p->ttl_least_s = UINT32_MAX;
+    const zone_node *node = zone_find(o->z, &r->question.name);
+    p->id = node ? node->id : -1;
+    p->slot = zone_slot_of(r->question.type);
+    if (sb_msg_parse(r->bytes, r->size, &p->msg) != SB_OK || !(p->msg.flags & SB_FLAG_QR)) {
+        oracle_fail(o, "%s: the reply does not parse", oracle_text(&r->question));
+        return false;
+    }
+    if (!p->msg.has_question || p->msg.question.type != r->question.type ||
+        p->msg.question.class != r->question.class ||
+        p->msg.question.name.size != r->question.name.size ||
+        memcmp(p->msg.question.name.wire, r->question.name.wire, r->question.name.size) != 0) {
+        oracle_fail(o, "%s: the question is not echoed byte for byte", oracle_text(&r->question));
+        return false;
+    }
+    p->ede = sb_edns_ede(&p->msg.edns);
+    p->stale = p->ede == SB_EDE_STALE || p->ede == SB_EDE_STALE_NXDOMAIN;
+    if (p->id < 0)
+        return true;
+    if (p->msg.rcode != SB_RCODE_NOERROR && p->msg.rcode != SB_RCODE_NXDOMAIN)
+        return true;
+    return take_answers(o, p);
+}
+
+/* The answer section must be one chain from the question to its records, and nothing else. */
+static bool take_answers(oracle *o, parsed *p)
+{
+    int at_id = p->id;
+    sb_msg_iter it = sb_msg_records(&p->msg, SB_SECTION_ANSWER);
+    sb_record rec;
+    while (sb_msg_next(&it, &rec)) {
+        if (!take_record(o, p, &rec, &at_id))
+            return false;
+    }
+    if (p->positive && p->msg.rcode == SB_RCODE_NXDOMAIN) {
+        oracle_fail(o, "%s: NXDOMAIN with records", oracle_text(&p->reply->question));
+        return false;
+    }
+    if (!p->positive && p->reply->question.type != SB_TYPE_CNAME && !take_denial(o, p, at_id))
+        return false;
+    return true;
+}
+
+static void claim(parsed *p, int id, unsigned version, int slot, bool negative)
+{
+    for (unsigned i = 0; i < p->claim_count; i++) {
+        const oracle_claim *c = &p->claims[i];
+        if (c->id == id && c->version == version && c->slot == slot)
+            return;
+    }
+    if (p->claim_count < ORACLE_CLAIMS_MAX)
+        p->claims[p->claim_count++] = (oracle_claim){.id = (uint8_t)id,
+                                                     .version = (uint8_t)version,
+                                                     .slot = (uint8_t)slot,
+                                                     .negative = negative};
+}
+
+static sb_ns alias_end(const oracle *o, int id, unsigned v)
+{
+    sb_ns said = o->said[id][v][SLOT_CNAME];
+    return said ? said + (sb_ns)o->z->nodes[id].versions[v].ttl_s * SB_S : 0;
+}
+
+/* An alias carries no version: the one of those with this target that holds longest. */
+static bool claim_alias(oracle *o, parsed *p, int id, const sb_name *target, uint32_t ttl_s)
+{
+    const zone_node *node = &o->z->nodes[id];
+    int best = -1;
+    for (unsigned v = 0; v < node->version_count; v++) {
+        if (!node->versions[v].exists || node->versions[v].alias == ZONE_NO_ALIAS ||
+            !sb_name_equal(&o->z->nodes[node->versions[v].alias].name, target))
+            continue;
+        if (p->lenient && node->versions[v].ttl_s != ttl_s)
+            continue;
+        if (best < 0 || p->lenient || alias_end(o, id, v) >= alias_end(o, id, (unsigned)best))
+            best = (int)v;
+    }
+    if (best < 0)
+        return false;
+    claim(p, id, (unsigned)best, SLOT_CNAME, false);
+    return true;
+}
+
+static bool wrong(oracle *o, const parsed *p, const char *what)
+{
+    oracle_fail(o, "%s: %s", oracle_text(&p->reply->question), what);
+    return false;
+}
+
+static bool take_record(oracle *o, parsed *p, const sb_record *rec, int *at_id)
+{
+    uint8_t rdata[300];
+    sb_writer w = sb_writer_of(rdata, sizeof rdata);
+    if (*at_id < 0 || !sb_name_equal(&rec->owner, &o->z->nodes[*at_id].name))
+        return p->lenient || wrong(o, p, "a record of another name");
+    if (!sb_rdata_expand(p->msg.bytes, rec->rdata_at, rec->rdata_size, rec->type, &w))
+        return wrong(o, p, "RDATA does not parse");
+    if (rec->ttl_s < p->ttl_least_s)
+        p->ttl_least_s = rec->ttl_s;
+    if (rec->ttl_s > p->ttl_most_s)
+        p->ttl_most_s = rec->ttl_s;
+    sb_name target;
+    if (rec->type == SB_TYPE_CNAME) {
+        if (p->positive || !sb_rdata_name(SB_TYPE_CNAME, (sb_span){rdata, w.size}, &target))
+            return wrong(o, p, "an alias out of place");
+        if (!claim_alias(o, p, *at_id, &target, rec->ttl_s))
+            return wrong(o, p, "an alias that was never true");
+        *at_id = zone_node_id(&target);
+        return true;
+    }
+    if (rec->type != p->reply->question.type)
+        return wrong(o, p, "a record of another type");
+    unsigned id, version;
+    if (rec->type == SB_TYPE_TXT) {
+        if (w.size != 5 || rdata[1] != 'T')
+            return wrong(o, p, "a text nobody wrote");
+        p->origin = ORIGIN_ZONE;
+        id = rdata[2];
+        version = rdata[3];
+    } else {
+        bool six = rec->type == SB_TYPE_AAAA;
+        p->origin = six ? rdata[1] : rdata[0];
+        id = six ? rdata[3] : rdata[1];
+        version = six ? rdata[5] : rdata[2];
+    }
+    p->positive = true;
+    if (p->origin == ORIGIN_FORGED)
+        return wrong(o, p, "a forged answer was believed");
+    if ((int)id != *at_id)
+        return wrong(o, p, "the answer belongs to another question");
+    if (p->origin == ORIGIN_ZONE) {
+        if (version >= o->z->nodes[id].version_count)
+            return wrong(o, p, "a version that never was");
+        claim(p, (int)id, version, zone_slot_of(rec->type), false);
+    }
+    return true;
+}
+
+static bool take_denial(oracle *o, parsed *p, int last_id)
+{
+    sb_msg_iter it = sb_msg_records(&p->msg, SB_SECTION_AUTHORITY);
+    sb_record rec;
+    while (sb_msg_next(&it, &rec)) {
+        uint8_t rdata[2 * SB_NAME_MAX + 20];
+        sb_writer w = sb_writer_of(rdata, sizeof rdata);
+        if (rec.type != SB_TYPE_SOA ||
+            !sb_rdata_expand(p->msg.bytes, rec.rdata_at, rec.rdata_size, rec.type, &w) ||
+            w.size < 20)
+            return wrong(o, p, "an authority record that is no SOA");
+        if (rec.ttl_s < p->ttl_least_s)
+            p->ttl_least_s = rec.ttl_s;
+        if (rec.ttl_s > p->ttl_most_s)
+            p->ttl_most_s = rec.ttl_s;
+        uint32_t serial = sb_load_u32(rdata + w.size - 20);
+        unsigned id = serial >> 8, version = serial & 0xff;
+        if ((int)id != last_id || version >= o->z->nodes[id].version_count)
+            return wrong(o, p, "a denial of another name");
+        const zone_version *v = &o->z->nodes[id].versions[version];
+        if (v->exists != (p->msg.rcode == SB_RCODE_NOERROR))
+            return wrong(o, p, "a denial of the wrong kind");
+        p->serial = true;
+        if (p->slot >= 0 && p->slot <= SLOT_TXT)
+            claim(p, (int)id, version, p->slot, true);
+    }
+    return true;
+}
+
+/* When any alias with this target was said last, and the longest TTL one had. */
+static sb_ns alias_said(const oracle *o, const oracle_claim *c, uint32_t *ret_ttl_s)
+{
+    const zone_node *node = &o->z->nodes[c->id];
+    sb_ns said = 0;
+    for (unsigned v = 0; v < node->version_count; v++) {
+        sb_ns at = o->said[c->id][v][SLOT_CNAME];
+        if (node->versions[v].alias != node->versions[c->version].alias || at == 0)
+            continue;
+        if (at > said)
+            said = at;
+        if (node->versions[v].ttl_s > *ret_ttl_s)
+            *ret_ttl_s = node->versions[v].ttl_s;
+    }
+    return said;
+}
+
+/* Could the alias be of that version or newer? */
+static bool alias_since(const oracle *o, const oracle_claim *c, unsigned version)
+{
+    const zone_node *node = &o->z->nodes[c->id];
+    for (unsigned v = version; v < node->version_count; v++) {
+        if (node->versions[v].alias == node->versions[c->version].alias &&
+            o->said[c->id][v][SLOT_CNAME])
+            return true;
+    }
+    return false;
+}
+
+/* The latest instants until which this answer can have been fresh. */
+static void date(oracle *o, parsed *p)
+{
+    p->end = p->said = SB_NEVER;
+    p->authority_ttl_s = UINT32_MAX;
+    for (unsigned i = 0; i < p->claim_count; i++) {
+        const oracle_claim *c = &p->claims[i];
+        const zone_version *v = &o->z->nodes[c->id].versions[c->version];
+        sb_ns said = c->negative ? o->denied[c->id][c->version][c->slot]
+                                 : o->said[c->id][c->version][c->slot];
+        uint32_t ttl_s = c->negative ? v->negative_ttl_s : v->ttl_s;
+        sb_ns end = said + (sb_ns)ttl_s * SB_S;
+        if (c->slot == SLOT_CNAME)
+            said = alias_said(o, c, &ttl_s);
+        if (said == 0) {
+            oracle_fail(o, "%s: nobody said version %u of n%02u (slot %u, %s)",
+                        oracle_text(&p->reply->question), c->version, c->id, c->slot,
+                        c->negative ? "denied" : "there");
+            return;
+        }
+        if (!c->negative && v->count && c->slot != SLOT_CNAME) {
+            unsigned n = 0;
+            sb_msg_iter it = sb_msg_records(&p->msg, SB_SECTION_ANSWER);
+            sb_record rec;
+            while (sb_msg_next(&it, &rec))
+                n += rec.type == p->reply->question.type;
+            if (n != v->count)
+                wrong(o, p, "a set that is not whole");
+        }
+        if (end < p->end)
+            p->end = end;
+        if (said < p->said)
+            p->said = said;
+        if (said > p->said_last)
+            p->said_last = said;
+        if (ttl_s < p->authority_ttl_s)
+            p->authority_ttl_s = ttl_s;
+    }
+    if (p->claim_count == 0) { /* a bare denial: nothing says how long it held */
+        p->said = p->id >= 0 ? o->denied_bare[p->id][p->slot] : 0;
+        p->end = p->said + BARE_TTL;
+        p->authority_ttl_s = 0;
+    } else if (!p->positive && !p->serial) { /* and one at the end of a chain */
+        p->said = o->denied_bare[p->id][p->slot];
+        p->end = p->said + BARE_TTL;
+        p->authority_ttl_s = 0;
+    }
+    p->fresh_end = p->end;
+    sb_ns floor = p->said + (sb_ns)o->limits.ttl_min_s * SB_S;
+    if (p->positive && p->authority_ttl_s > 0 && floor > p->fresh_end)
+        p->fresh_end = floor;
+}
+
+static void judge_failure(oracle *o, const parsed *p, const oracle_key *key)
+{
+    const sb_question *q = &p->reply->question;
+    if (p->msg.rcode != SB_RCODE_SERVFAIL) {
+        oracle_fail(o, "%s: rcode %u", oracle_text(q), p->msg.rcode);
+        return;
+    }
+    bool verdict = o->verdicts && (!p->reply->edns || (p->ede >= 15 && p->ede <= 18) ||
+                                   p->ede == SB_EDE_CACHED_ERROR);
+    if (o->trouble || verdict)
+        return;
+    const zone_node *node = &o->z->nodes[p->id];
+    uint8_t origin;
+    if (override_due(o, p, &origin))
+        oracle_fail(o, "%s: a failure although %u overrides", oracle_text(q), origin);
+    if (node->emergency && p->slot <= SLOT_AAAA && p->reply->patience >= PATIENCE_MOST + SLACK)
+        oracle_fail(o, "%s: a failure although there are emergency addresses", oracle_text(q));
+    must_answer(o, p, key, "a failure");
+    /* All servers good for long enough: only a name that loops may fail. */
+    sb_ns healthy = o->healthy_since;
+    if (healthy == SB_NEVER || p->reply->asked_at - healthy < HEAL_TIME ||
+        p->reply->patience < 5 * SB_S)
+        return;
+    if (resolves(o, (unsigned)p->id, p->reply->asked_at))
+        oracle_fail(o, "%s: a failure although all servers have been good since %.3f s",
+                    oracle_text(q), (double)(healthy - 3600 * SB_S) / (double)SB_S);
+}
+
+/* Has the name's chain had an end for a minute? */
+static bool resolves(const oracle *o, unsigned id, sb_ns at)
+{
+    for (unsigned hops = 0; hops < 12; hops++) {
+        uint8_t version;
+        const zone_version *v = zone_at(&o->z->nodes[id], sim_now(o->s), &version);
+        if (v->from > at - 60 * SB_S && v->from > 0)
+            return false;
+        if (!v->exists || v->alias == ZONE_NO_ALIAS)
+            return true;
+        id = v->alias;
+    }
+    return false;
+}
+
+/* What was seen must be answered, in time, and positive stays positive unless denied. */
+static void must_answer(oracle *o, const parsed *p, const oracle_key *key, const char *what)
+{
+    const oracle_reply *r = p->reply;
+    sb_ns now = sim_now(o->s);
+    if (o->trouble || r->patience < PATIENCE_MOST + SLACK || !key->known || now >= key->known_until)
+        return;
+    bool failure = p->msg.rcode != SB_RCODE_NOERROR && p->msg.rcode != SB_RCODE_NXDOMAIN;
+    if (failure && key->known_since <= r->asked_at && key->known_since > key->denied_at)
+        oracle_fail(o, "%s: %s although an answer is known since %.3f s", oracle_text(&r->question),
+                    what, (double)(key->known_since - 3600 * SB_S) / (double)SB_S);
+    if (!failure && key->known_positive && key->positive_since <= r->asked_at &&
+        key->positive_since > key->denied_at)
+        oracle_fail(o, "%s: %s although a positive answer is known and nobody denied it",
+                    oracle_text(&r->question), what);
+}
+
+/* Pins, the hosts file, emergency addresses, and the empty answer of a known name. */
+static void judge_special(oracle *o, const parsed *p)
+{
+    const oracle_reply *r = p->reply;
+    sb_ns now = sim_now(o->s);
+    const zone_node *node = &o->z->nodes[p->id];
+    switch (p->origin) {
+    case ORIGIN_PIN:
+        if (now >= o->pin_until[p->id] + SLACK || o->pin_since[p->id] == 0)
+            oracle_fail(o, "%s: a pin that ended", oracle_text(&r->question));
+        return;
+    case ORIGIN_HOSTS:
+        if (now >= o->hosts_until[p->id] + 4 * SB_S || o->hosts_since[p->id] == 0)
+            oracle_fail(o, "%s: a line the hosts file no longer has", oracle_text(&r->question));
+        return;
+    case ORIGIN_EMERGENCY:
+        if (!node->emergency)
+            oracle_fail(o, "%s: an emergency address of nobody", oracle_text(&r->question));
+        if (r->edns && p->ede != SB_EDE_SYNTHESIZED)
+            oracle_fail(o, "%s: an emergency address without EDE 29", oracle_text(&r->question));
+        break;
+    default: /* EDE 29 without records */
+        break;
+    }
+    if (p->ttl_least_s != UINT32_MAX && p->ttl_most_s > o->limits.stale_ttl_s)
+        oracle_fail(o, "%s: emergency TTL %u", oracle_text(&r->question), p->ttl_most_s);
+    const oracle_key *key = oracle_key_of(o, &r->question);
+    if (key && p->origin != ORIGIN_EMERGENCY)
+        must_answer(o, p, key, "an empty answer");
+    else if (key && key->known_positive && key->positive_since <= r->asked_at &&
+             key->positive_since > key->denied_at && !o->trouble && now < key->known_until &&
+             r->patience >= PATIENCE_MOST + SLACK)
+        oracle_fail(o, "%s: an emergency address although a learned one is known",
+                    oracle_text(&r->question));
+}
+
+static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
+{
+    const oracle_reply *r = p->reply;
+    const sb_question *q = &r->question;
+    sb_ns now = sim_now(o->s);
+    bool just_now = (o->open_chains ? p->said_last : p->said) >= r->asked_at;
+    if (o->failure[0])
+        return;
+    if (p->ttl_least_s == UINT32_MAX && p->positive)
+        return;
+    if (now >= p->end + o->limits.keep_most + SLACK && now >= p->fresh_end + SLACK && !just_now &&
+        o->age_unknown == 0)
+        oracle_fail(o, "%s: stale beyond its age, as said %.1f s ago with TTL %u", oracle_text(q),
+                    (double)(now - p->said) / (double)SB_S, p->authority_ttl_s);
+    if (p->positive && !p->stale && p->ttl_most_s > o->limits.ttl_max_s &&
+        p->ttl_most_s > o->limits.ttl_min_s && (r->direct || p->ttl_most_s > o->limits.stale_ttl_s))
+        oracle_fail(o, "%s: TTL %u over the cap", oracle_text(q), p->ttl_most_s);
+    if (p->stale) {
+        if (p->ttl_least_s != UINT32_MAX && p->ttl_most_s > o->limits.stale_ttl_s)
+            oracle_fail(o, "%s: stale with TTL %u", oracle_text(q), p->ttl_most_s);
+        if ((p->ede == SB_EDE_STALE_NXDOMAIN) != (p->msg.rcode == SB_RCODE_NXDOMAIN))
+            oracle_fail(o, "%s: EDE %d with rcode %u", oracle_text(q), p->ede, p->msg.rcode);
+        if (p->msg.flags & SB_FLAG_AD)
+            oracle_fail(o, "%s: stale with AD", oracle_text(q));
+        if (now + SB_S / 4 < key->fresh_until && key->fresh_seen_at > key->denied_at &&
+            key->said_at <= key->fresh_seen_at && !o->trouble)
+            oracle_fail(o, "%s: stale although fresh until %.3f s", oracle_text(q),
+                        (double)(key->fresh_until - 3600 * SB_S) / (double)SB_S);
+        if (o->quick && !o->trouble && !o->z->nodes[p->id].emergency &&
+            o->healthy_since != SB_NEVER && r->asked_at - o->healthy_since > HEAL_TIME &&
+            resolves(o, (unsigned)p->id, r->asked_at))
+            oracle_fail(o, "%s: stale although all servers have been good for long",
+                        oracle_text(q));
+        return;
+    }
+    if (!p->positive && !p->serial) {
+        if (now > p->said + BARE_TTL + SB_S + SLACK && r->edns && !o->trouble)
+            oracle_fail(o, "%s: a denial without SOA kept as fresh", oracle_text(q));
+        return;
+    }
+    if (!r->edns) {
+        if (now >= p->fresh_end + SLACK && !just_now && p->ttl_most_s > o->limits.stale_ttl_s)
+            oracle_fail(o, "%s: an old answer with TTL %u", oracle_text(q), p->ttl_most_s);
+        return;
+    }
+    if (now >= p->fresh_end + SLACK && !just_now)
+        oracle_fail(o, "%s: shown as fresh, %.1f s after its end (TTL %u)", oracle_text(q),
+                    (double)(now - p->fresh_end) / (double)SB_S, p->authority_ttl_s);
+    else if (p->authority_ttl_s == 0 && !just_now)
+        oracle_fail(o, "%s: TTL 0 served from the cache as fresh", oracle_text(q));
+    uint32_t left_s = p->fresh_end > now ? (uint32_t)((p->fresh_end - now + SLACK) / SB_S) : 0;
+    if (p->ttl_least_s != UINT32_MAX && p->ttl_least_s > left_s + 1)
+        oracle_fail(o, "%s: TTL %u, but %u s are left, as said %.3f s ago with TTL %u",
+                    oracle_text(q), p->ttl_least_s, left_s, (double)(now - p->said) / (double)SB_S,
+                    p->authority_ttl_s);
+    if (now >= p->said + (sb_ns)o->limits.ttl_max_s * SB_S + SLACK && p->positive &&
+        o->limits.ttl_max_s >= o->limits.ttl_min_s && p->ttl_most_s > o->limits.stale_ttl_s)
+        oracle_fail(o, "%s: beyond the cap with TTL %u", oracle_text(q), p->ttl_most_s);
+}
+
+/* An obeyed denial removes the positive for good, whatever DO and CD it was asked with. */
+static void judge_denied(oracle *o, const parsed *p)
+{
+    sb_ns *seen = o->denial_seen[p->id];
+    sb_ns denied = p->said < sim_now(o->s) ? p->said : sim_now(o->s);
+    if (o->trouble || o->open_chains)
+        return;
+    if (p->positive) {
+        if (p->said_last < seen[p->slot] && seen[p->slot] < p->reply->asked_at)
+            oracle_fail(o, "%s: an answer of %.3f s, denied at %.3f s",
+                        oracle_text(&p->reply->question),
+                        (double)(p->said_last - 3600 * SB_S) / (double)SB_S,
+                        (double)(seen[p->slot] - 3600 * SB_S) / (double)SB_S);
+        return;
+    }
+    if (p->stale || !p->serial || !p->reply->edns)
+        return;
+    for (int slot = 0; slot <= SLOT_TXT; slot++) {
+        if ((slot == p->slot || p->msg.rcode == SB_RCODE_NXDOMAIN) && denied > seen[slot])
+            seen[slot] = denied;
+    }
+}
+
+/* Once something newer was seen, the older does not come back unless somebody said it again. */
+static void judge_history(oracle *o, const parsed *p, const oracle_key *key)
+{
+    sb_ns now = sim_now(o->s);
+    if (o->trouble || !key->known || now >= key->known_until || key->denied_at > key->seen_at)
+        return;
+    for (unsigned i = 0; i < p->claim_count; i++) {
+        const oracle_claim *c = &p->claims[i];
+        for (unsigned j = 0; j < key->claim_count; j++) {
+            const oracle_claim *k = &key->claims[j];
+            if (k->id != c->id || (k->slot == SLOT_CNAME) != (c->slot == SLOT_CNAME) ||
+                c->version >= k->version ||
+                (c->slot == SLOT_CNAME && alias_since(o, c, k->version)))
+                continue;
+            sb_ns said = c->negative ? o->denied[c->id][c->version][c->slot]
+                                     : o->said[c->id][c->version][c->slot];
+            if (said < key->seen_at && key->seen_at <= p->reply->asked_at)
+                oracle_fail(o, "%s: version %u of n%02u came back after %u%s",
+                            oracle_text(&p->reply->question), c->version, c->id, k->version,
+                            k->negative ? ", a denial," : "");
+        }
+    }
+}
+
+static void learn(oracle *o, const parsed *p, oracle_key *key)
+{
+    sb_ns now = sim_now(o->s);
+    if (p->stale || !p->reply->edns || (!p->positive && !p->serial))
+        return; /* proves nothing new */
+    /* Capped: within the authority's TTL, but due. */
+    bool due = p->ttl_most_s <= o->limits.stale_ttl_s && p->said < p->reply->asked_at;
+    if (!key->known || key->known_since <= key->denied_at) {
+        key->known = true;
+        key->known_since = now;
+    }
+    sb_ns until = now + o->limits.keep_least;
+    if (!due && until > key->known_until)
+        key->known_until = until;
+    if (p->positive && (!key->known_positive || key->positive_since <= key->denied_at)) {
+        key->known_positive = true;
+        key->positive_since = now;
+    } else if (!p->positive) {
+        key->known_positive = false;
+    }
+    /* What another DO or CD was told may be served in need, and proves nothing of this question:
+     * only what comes from a server does. */
+    bool own = p->reply->direct;
+    if (!due && own && p->ttl_least_s != UINT32_MAX) {
+        key->fresh_until = now + (sb_ns)p->ttl_least_s * SB_S;
+        key->fresh_ttl_s = p->ttl_least_s;
+        key->fresh_seen_at = now > key->said_at ? now : key->said_at;
+    }
+    key->seen_at = now;
+    key->claim_count = p->claim_count;
+    memcpy(key->claims, p->claims, sizeof key->claims);
+}
+
+/* A pin, else a hosts line, that held from before the question until now. */
+static bool override_due(oracle *o, const parsed *p, uint8_t *ret_origin)
+{
+    sb_ns now = sim_now(o->s), asked = p->reply->asked_at;
+    if (p->slot > SLOT_AAAA)
+        return false;
+    if (o->pin_since[p->id] && o->pin_since[p->id] < asked && now + SLACK < o->pin_until[p->id]) {
+        *ret_origin = ORIGIN_PIN;
+        return true;
+    }
+    if (o->pin_since[p->id] && now < o->pin_until[p->id] + SLACK)
+        return false;
+    if (o->hosts_since[p->id] && o->hosts_since[p->id] + 4 * SB_S < asked &&
+        now + SLACK < o->hosts_until[p->id]) {
+        *ret_origin = ORIGIN_HOSTS;
+        return true;
+    }
+    return false;
+}
+
+const char *oracle_text(const sb_question *q)
+{
+    static char text[SB_NAME_TEXT_MAX + 40];
+    char name[SB_NAME_TEXT_MAX], type[16];
+    snprintf(text, sizeof text, "%s %s%s%s", sb_name_text(&q->name, name),
+             sb_type_text(q->type, type), q->dnssec_ok ? " DO" : "",
+             q->checking_disabled ? " CD" : "");
+    return text;
+}

@@ -1,0 +1,96 @@
+/* The judge: knows what was ever true, what was said to the program and until when it held, and
+ * what the program has shown that it knows; from that, what it may and must answer (DESIGN §5,
+ * §10).
+ *
+ * Never looks into the program. Works on reply bytes. One thread. */
+#ifndef SB_SIM_ORACLE_H
+#define SB_SIM_ORACLE_H
+
+#include "sim/zone.h"
+
+#define ORACLE_KEYS (ZONE_NODES_MAX * 3 * 4)
+#define ORACLE_CLAIMS_MAX 24
+
+/* What one record, or a denial, says. */
+typedef struct oracle_claim {
+    uint8_t id, version, slot;
+    bool negative;
+} oracle_claim;
+
+/* One question (name, type, DO, CD) as far as clients saw it. */
+typedef struct oracle_key {
+    bool known; /* an answer was seen: there must be one from now on */
+    bool known_positive;
+    sb_ns known_since, known_until, positive_since;
+    sb_ns denied_at;   /* a denial of the name, which may wipe this, arrives by then */
+    sb_ns said_at;     /* a right message to exactly this question arrives */
+    sb_ns fresh_until; /* seen fresh with a TTL up to here */
+    sb_ns fresh_seen_at;
+    uint32_t fresh_ttl_s;
+    sb_ns seen_at;
+    unsigned claim_count;
+    oracle_claim claims[ORACLE_CLAIMS_MAX];
+} oracle_key;
+
+typedef struct oracle_limits {
+    uint32_t ttl_min_s, ttl_max_s, negative_ttl_max_s; /* greatest of the seed */
+    sb_ns keep_least, keep_most;
+    uint32_t stale_ttl_s;
+} oracle_limits;
+
+typedef struct oracle {
+    sim *s;
+    zone *z;
+    oracle_limits limits;
+    bool open_chains, no_soa;
+    bool quick;          /* a good server answers within the least patience */
+    bool trouble;        /* memory or descriptors may run out: nothing must, all may */
+    bool verdicts;       /* servers give verdicts (EDE) that forbid fall-backs */
+    sb_ns healthy_since; /* all servers good since; SB_NEVER: not now */
+    sb_ns age_unknown; /* a clock broke: some of what is known has no age that can be told; 0: never
+                        */
+    sb_ns reset_at;    /* last kill, reload, flush: what was needless before is not now */
+    /* When the last right message with it arrives: [version][slot], and denials per type. 0: never
+     * said. */
+    sb_ns said[ZONE_NODES_MAX][ZONE_VERSIONS_MAX][SLOT_COUNT];
+    sb_ns denied[ZONE_NODES_MAX][ZONE_VERSIONS_MAX][3];
+    sb_ns denied_bare[ZONE_NODES_MAX][3]; /* without SOA */
+    oracle_key keys[ORACLE_KEYS];
+    /* A client saw a denial that arrived then: older positives of the name and type are gone. */
+    sb_ns denial_seen[ZONE_NODES_MAX][3];
+    sb_ns pin_since[ZONE_NODES_MAX], pin_until[ZONE_NODES_MAX];
+    sb_ns hosts_since[ZONE_NODES_MAX],
+        hosts_until[ZONE_NODES_MAX]; /* grace: edges of two seconds */
+    char failure[400];               /* first broken law; empty: none */
+    uint64_t judged, stale_seen, negatives_seen, failures_seen, positives_seen;
+} oracle;
+
+typedef struct oracle_reply {
+    sb_question question; /* as asked */
+    sb_ns asked_at;
+    sb_ns patience; /* the asker waited at least that long, if need be */
+    bool edns;
+    bool direct;      /* said to come from a server just now */
+    bool dead_at_ask; /* every breaker of the route was open */
+    const uint8_t *bytes;
+    size_t size;
+} oracle_reply;
+
+void oracle_init(oracle *o, sim *s, zone *z);
+void oracle_fail(oracle *o, const char *format, ...) SB_PRINTF(2, 3);
+void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, size_t size,
+                 sb_ns at);
+void oracle_judge(oracle *o, const oracle_reply *reply);
+/* A question that never got a reply although it should have. */
+void oracle_silence(oracle *o, const sb_question *question, sb_ns asked_at);
+/* Why it is allowed not to know any more: all, or one name. */
+void oracle_forget(oracle *o, const sb_name *name);
+/* The machine slept: what was on its way came later. */
+void oracle_slept(oracle *o, sb_ns duration);
+/* Does an upstream query for it make no sense, because a fresh answer is at hand? */
+bool oracle_needless(oracle *o, const sb_question *question);
+/* "name type DO CD"; static. */
+const char *oracle_text(const sb_question *question);
+oracle_key *oracle_key_of(oracle *o, const sb_question *question);
+
+#endif

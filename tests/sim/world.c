@@ -1,0 +1,524 @@
+/* See world.h: a world's life from seed to verdict, and the laws about packets and events. */
+#include "sim/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "dns/rdata.h"
+
+#define WORLD_LENGTH (620 * SB_S)
+#define RECOVERY (115 * SB_S) /* the longest healing, with room for questions after it */
+#define QUESTIONS_LEAST 110u
+
+static void choose(world *w);
+static void limits(world *w);
+static void replied(void *context, ask *a, const uint8_t *bytes, size_t size,
+                    const sb_query *query);
+static void broken(void *context, ask *a, const char *what);
+static void said(void *context, server *sv, const sb_question *question, const uint8_t *bytes,
+                 size_t size, sb_ns latest);
+static void packet(void *context, const sim_packet *p);
+static void upstream_query(world *w, const sim_packet *p, const server *sv, const sb_msg *query);
+static void forge(world *w, const sim_packet *p, const server *sv, const sb_msg *query);
+static void single_flight(world *w, const sb_event *e);
+static void event(void *context, const sb_event *e);
+static void quiet(void *context, sb_log_level level, const char *line, size_t size);
+static void finish(world *w);
+
+static const char *const actor_text[] = {
+#define ACTOR_TEXT(id, text) text,
+    WORLD_ACTOR_TABLE(ACTOR_TEXT)
+#undef ACTOR_TEXT
+};
+
+world *world_new(void)
+{
+    world *w = calloc(1, sizeof *w);
+    SB_ASSERT(w);
+    w->s = sim_new();
+    return w;
+}
+
+void world_free(world *w)
+{
+    sim_free(w->s);
+    free(w);
+}
+
+void world_describe(const world *w, char *buffer, size_t capacity)
+{
+    size_t at = 0;
+    buffer[0] = 0;
+    for (unsigned i = 0; i < ACTOR_COUNT; i++) {
+        if (!world_has(w, (world_actor)i))
+            continue;
+        int n = snprintf(buffer + at, capacity - at, "%s%s", at ? ", " : "", actor_text[i]);
+        if (n < 0 || (size_t)n >= capacity - at)
+            return;
+        at += (size_t)n;
+    }
+}
+
+bool world_run(world *w, uint64_t seed, bool verbose)
+{
+    int64_t live = memory_live();
+    sim_reset(w->s, seed);
+    sim_verbose(w->s, verbose);
+    w->seed = seed;
+    w->verbose = verbose;
+    w->outage = w->crash_pending = w->calm = false;
+    w->setting_now = 0;
+    w->questions = 0;
+    w->evictions_seen = 0;
+    w->window_index = w->window_count = 0;
+    w->all_bad_since = SB_NEVER;
+    sb_log_set_sink(quiet, w);
+    for (unsigned i = 0; i < SB_LOG_SUBSYSTEM_COUNT; i++)
+        sb_log_set_level((sb_log_subsystem)i, verbose ? SB_LOG_DEBUG : SB_LOG_ERROR);
+    choose(w);
+    sb_rand *r = sim_rand(w->s);
+    zone_init(&w->z, w->s, 8 + (unsigned)sb_rand_below(r, 24), world_has(w, ACTOR_BIG),
+              sb_rand_chance(r, 600));
+    oracle_init(&w->o, w->s, &w->z);
+    w->sworld = (server_world){.said = said, .context = w};
+    world_servers(w);
+    world_health(w);
+    world_settings(w);
+    limits(w);
+    client_init(&w->c, w->s, &w->d);
+    w->c.context = w;
+    w->c.replied = replied;
+    w->c.broken = broken;
+    sim_on_packet(w->s, packet, w);
+    w->d = (subject){.s = w->s};
+    w->started = sim_now(w->s);
+    w->end = w->started + WORLD_LENGTH;
+    if (world_has(w, ACTOR_NO_DISK))
+        sim_fault(w->s)->map_create = SB_NOSPACE;
+    if (world_start_subject(w)) {
+        if (world_has(w, ACTOR_NO_SOCKETS))
+            sim_fault(w->s)->open = 30;
+        if (world_has(w, ACTOR_NO_MEMORY))
+            memory_fail(3, sim_rand(w->s));
+        world_schedule(w);
+        while (!w->o.failure[0] &&
+               (sim_now(w->s) < w->end || (w->questions < QUESTIONS_LEAST && w->questions > 0)))
+            (void)sim_step(w->s, sim_now(w->s) < w->end ? w->end : sim_now(w->s) + SB_S);
+        world_recover(w);
+        sb_ns last = sim_now(w->s) + RECOVERY;
+        while (!w->o.failure[0] && sim_step(w->s, last)) {
+        }
+    }
+    finish(w);
+    if (memory_live() != live)
+        oracle_fail(&w->o, "%lld blocks of memory leaked", (long long)(memory_live() - live));
+    w->trace = sim_trace(w->s);
+    w->total_questions += w->questions;
+    w->total_packets += sim_packets_sent(w->s);
+    return w->o.failure[0] == 0;
+}
+
+/* Three to nine actors. What makes failure legitimate everywhere is rare. */
+static void choose(world *w)
+{
+    sb_rand *r = sim_rand(w->s);
+    unsigned n = 3 + (unsigned)sb_rand_below(r, 7);
+    w->actors = 0;
+    while (n > 0) {
+        unsigned actor = (unsigned)sb_rand_below(r, ACTOR_COUNT);
+        if ((actor == ACTOR_NO_MEMORY || actor == ACTOR_NO_SOCKETS || actor == ACTOR_NO_DISK) &&
+            !sb_rand_chance(r, 250))
+            continue;
+        if (!world_has(w, (world_actor)actor))
+            n--;
+        w->actors |= (uint64_t)1 << actor;
+    }
+}
+
+/* --- settings --- */
+
+static const sb_server_setting *server_settings(sb_settings *s, const world *w, unsigned from,
+                                                unsigned n)
+{
+    sb_server_setting *servers = sb_arena_alloc(&s->arena, n * sizeof *servers);
+    SB_ASSERT(servers);
+    for (unsigned i = 0; i < n; i++) {
+        servers[i].addr = w->servers[from + i].host.addr;
+        servers[i].name = sb_arena_strdup(&s->arena, w->servers[from + i].name);
+        servers[i].trust_ad = SB_TRUST_YES;
+    }
+    return servers;
+}
+
+static void name_rules(sb_settings *s, world *w)
+{
+    unsigned n = w->z.node_count / 4;
+    sb_name_setting *rules = sb_arena_alloc(&s->arena, n * sizeof *rules);
+    sb_addr *addresses = sb_arena_alloc(&s->arena, 2 * n * sizeof *addresses);
+    SB_ASSERT(rules && addresses);
+    for (unsigned i = 0; i < n; i++) {
+        unsigned id = 4 * i;
+        addresses[2 * i] = zone_address(ORIGIN_EMERGENCY, (uint8_t)id, 0, 1, SB_TYPE_A);
+        addresses[2 * i + 1] = zone_address(ORIGIN_EMERGENCY, (uint8_t)id, 0, 1, SB_TYPE_AAAA);
+        w->z.nodes[id].emergency = true;
+        rules[i] = (sb_name_setting){.match = w->z.nodes[id].name,
+                                     .emergency = &addresses[2 * i],
+                                     .emergency_count = 2,
+                                     .protect = true,
+                                     .has_protect = true};
+    }
+    s->names = rules;
+    s->name_count = n;
+}
+
+static const char *no_variable(void *context, const char *name)
+{
+    (void)context;
+    (void)name;
+    return NULL;
+}
+
+static const sb_settings *make_settings(world *w, unsigned which)
+{
+    static const uint32_t caps[] = {5, 30, 60, 300, 300, 300, 86400};
+    sb_rand *r = sim_rand(w->s);
+    sb_settings *s;
+    sb_why why;
+    SB_ASSERT(sb_settings_new(no_variable, NULL, true, &s) == SB_OK);
+    sb_addr *listen = sb_arena_alloc(&s->arena, sizeof *listen);
+    SB_ASSERT(listen);
+    *listen = sb_addr_4((const uint8_t[4]){127, 0, 0, 1}, 53);
+    s->listen.dns = listen;
+    s->listen.dns_count = 1;
+    unsigned used = which == 1 && w->main_count > 1 && sb_rand_chance(r, 300) ? 1 : w->main_count;
+    s->upstreams = server_settings(s, w, 0, used);
+    s->upstream_count = used;
+    if (w->server_count > w->main_count) {
+        sb_route_setting *route = sb_arena_alloc(&s->arena, sizeof *route);
+        SB_ASSERT(route && sb_name_parse("corp.test", 9, &route->suffix, NULL) == SB_OK);
+        route->server_count = w->server_count - w->main_count;
+        route->servers = server_settings(s, w, w->main_count, (unsigned)route->server_count);
+        s->routes = route;
+        s->route_count = 1;
+    }
+    s->query.timeout = 10 * SB_S;
+    s->query.attempts = 2 + (unsigned)sb_rand_below(r, 6);
+    s->cache.ttl_max_s = caps[sb_rand_below(r, SB_ARRAY_SIZE(caps))];
+    s->cache.ttl_min_s = sb_rand_chance(r, 150) ? 3 : 0;
+    s->cache.negative_ttl_max_s = sb_rand_chance(r, 300) ? 10 : 300;
+    s->cache.keep = world_has(w, ACTOR_SHORT_KEEP) ? 40 * SB_S : 3 * 86400 * SB_S;
+    s->cache.recheck = sb_rand_chance(r, 500) ? 30 * SB_S : 2 * SB_S;
+    s->cache.patience = sb_rand_chance(r, 700) ? -1 : sb_rand_range(r, 0, 1500 * SB_MS);
+    s->cache.size_bytes = (size_t)SB_L1_SIZE_MIN << (sb_rand_chance(r, 200) ? 1 : 0);
+    if (world_has(w, ACTOR_EMERGENCY))
+        name_rules(s, w);
+    if (sb_settings_freeze(s, &why) != SB_OK) {
+        fprintf(stderr, "sim: settings: %s\n", why.text);
+        abort();
+    }
+    return s;
+}
+
+void world_settings(world *w)
+{
+    w->settings[0] = make_settings(w, 0);
+    w->settings[1] = make_settings(w, 1);
+}
+
+static uint32_t most(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+static void limits(world *w)
+{
+    const sb_settings *a = w->settings[0], *b = w->settings[1];
+    w->o.limits = (oracle_limits){
+        .ttl_min_s = most(a->cache.ttl_min_s, b->cache.ttl_min_s),
+        .ttl_max_s = most(a->cache.ttl_max_s, b->cache.ttl_max_s),
+        .negative_ttl_max_s = most(a->cache.negative_ttl_max_s, b->cache.negative_ttl_max_s),
+        .keep_least = a->cache.keep,
+        .keep_most = a->cache.keep,
+        .stale_ttl_s = a->cache.stale_ttl_s,
+    };
+    /* An alias without SOA looks open. */
+    w->o.quick = w->o.quick && !world_has(w, ACTOR_BIG) && !world_has(w, ACTOR_TRUNCATING) &&
+                 !world_has(w, ACTOR_NO_EDNS) &&
+                 (a->cache.patience < 0 || a->cache.patience > 20 * SB_MS) &&
+                 (b->cache.patience < 0 || b->cache.patience > 20 * SB_MS);
+    w->o.open_chains = world_has(w, ACTOR_OPEN_CHAINS) || world_has(w, ACTOR_BARE);
+    w->o.no_soa = world_has(w, ACTOR_BARE);
+    w->o.trouble = world_has(w, ACTOR_NO_MEMORY) || world_has(w, ACTOR_NO_SOCKETS);
+    w->o.verdicts = world_has(w, ACTOR_VERDICTS);
+}
+
+/* --- life --- */
+
+bool world_start_subject(world *w)
+{
+    sb_why why = {""};
+    subject_options options = {
+        .settings = w->settings[w->setting_now], .events = event, .context = w};
+    memory_pause(true);
+    sb_status status = SB_LIMIT;
+    memset(w->flights, 0, sizeof w->flights);
+    memset(w->under_way, 0, sizeof w->under_way);
+    /* What starts while descriptors run out is started again, as a service manager does. */
+    for (unsigned i = 0; i < 50 && status != SB_OK; i++)
+        status = subject_start(&w->d, w->s, &options, &why);
+    memory_pause(false);
+    if (status != SB_OK)
+        oracle_fail(&w->o, "the program did not start: %s", why.text);
+    else if (!sb_l1_in_file(w->d.l1) && !world_has(w, ACTOR_NO_DISK))
+        oracle_fail(&w->o, "no cache file: %s", w->d.cache_why.text);
+    return status == SB_OK;
+}
+
+/* Entries that had to go for room are no longer known. */
+void world_check_subject(world *w)
+{
+    sb_l1_stats stats;
+    if (!w->d.up)
+        return;
+    sb_l1_get_stats(w->d.l1, &stats);
+    uint64_t gone = stats.evictions + stats.too_big;
+    if (gone == w->evictions_seen)
+        return;
+    w->evictions_seen = gone;
+    oracle_forget(&w->o, NULL);
+    for (unsigned id = 0; id < w->z.node_count; id++) {
+        if (w->o.pin_since[id])
+            w->o.pin_since[id] = SB_NEVER;
+    }
+}
+
+static void finish(world *w)
+{
+    memory_fail(0, NULL);
+    client_give_up_all(&w->c);
+    if (w->d.up) {
+        unsigned leaks = subject_stop(&w->d);
+        if (leaks)
+            oracle_fail(&w->o, "%u sockets, mappings or timers leaked", leaks);
+    }
+    sb_settings_unref(w->settings[0]);
+    sb_settings_unref(w->settings[1]);
+    w->settings[0] = w->settings[1] = NULL;
+}
+
+/* --- the laws --- */
+
+static void replied(void *context, ask *a, const uint8_t *bytes, size_t size, const sb_query *query)
+{
+    world *w = context;
+    world_check_subject(w);
+    sb_msg msg;
+    if (query && query->answer && query->provenance.source != SB_SOURCE_PIN &&
+        query->degraded != (query->ede == SB_EDE_STALE || query->ede == SB_EDE_STALE_NXDOMAIN ||
+                            query->ede == SB_EDE_SYNTHESIZED) &&
+        !(query->provenance.flags & SB_PROVENANCE_DUE))
+        oracle_fail(&w->o, "degraded %d with EDE %d", query->degraded, query->ede);
+    bool stream = a->way == WAY_TCP || a->way == WAY_UNIX || a->way == WAY_ENGINE;
+    size_t limit = !a->edns ? 512 : a->udp_size > 1232 ? 1232 : a->udp_size;
+    if (!stream && size > limit)
+        oracle_fail(&w->o, "a reply of %zu bytes to a client that takes %zu", size, limit);
+    if (sb_msg_parse(bytes, size, &msg) == SB_OK && msg.flags & SB_FLAG_TC) {
+        if (stream)
+            oracle_fail(&w->o, "TC over a stream");
+        return;
+    }
+    oracle_reply reply = {.question = a->question,
+                          .asked_at = a->asked_at,
+                          .edns = a->edns,
+                          .patience = a->deadline - a->asked_at,
+                          .dead_at_ask = a->dead_at_ask,
+                          .direct = query && query->provenance.source == SB_SOURCE_DNS,
+                          .bytes = bytes,
+                          .size = size};
+    oracle_judge(&w->o, &reply);
+    if (w->verbose) {
+        fprintf(stderr, "%12.6f reply %s rcode %u answers %u ede %d after %.6f\n",
+                (double)sim_now(w->s) / (double)SB_S, oracle_text(&a->question), msg.rcode,
+                msg.counts[1], sb_edns_ede(&msg.edns),
+                (double)(sim_now(w->s) - a->asked_at) / (double)SB_S);
+    }
+}
+
+static void broken(void *context, ask *a, const char *what)
+{
+    world *w = context;
+    char name[SB_NAME_TEXT_MAX];
+    if (!w->o.trouble)
+        oracle_fail(&w->o, "%s (way %u, asked at %.3f s): %s",
+                    sb_name_text(&a->question.name, name), a->way,
+                    (double)(a->asked_at - 3600 * SB_S) / (double)SB_S, what);
+}
+
+static void said(void *context, server *sv, const sb_question *question, const uint8_t *bytes,
+                 size_t size, sb_ns latest)
+{
+    world *w = context;
+    if (w->verbose)
+        fprintf(stderr, "%12.6f %s says %s rcode %u answers %u authority %u\n",
+                (double)sim_now(w->s) / (double)SB_S, sv->name, oracle_text(question),
+                bytes[3] & 15, sb_load_u16(bytes + 6), sb_load_u16(bytes + 8));
+    /* Names that loop, names of others: three in a row take a server for broken, for a while. */
+    unsigned rcode = bytes[3] & 15;
+    if ((rcode == SB_RCODE_SERVFAIL || rcode == SB_RCODE_REFUSED) && w->o.healthy_since != SB_NEVER)
+        w->o.healthy_since = sim_now(w->s);
+    oracle_said(&w->o, question, bytes, size, latest);
+}
+
+static void packet(void *context, const sim_packet *p)
+{
+    world *w = context;
+    sb_msg query;
+    if (p->to.port != 53 || p->stream)
+        return;
+    for (unsigned i = 0; i < w->server_count; i++) {
+        const server *sv = &w->servers[i];
+        if (!sb_addr_equal(&p->to, &sv->host.addr))
+            continue;
+        if (sb_msg_parse(p->bytes, p->size, &query) != SB_OK || !query.has_question) {
+            oracle_fail(&w->o, "an upstream query that does not parse");
+            return;
+        }
+        query.question.dnssec_ok = query.edns.present && query.edns.dnssec_ok;
+        query.question.checking_disabled = query.flags & SB_FLAG_CD;
+        upstream_query(w, p, sv, &query);
+        if (world_has(w, ACTOR_FORGER))
+            forge(w, p, sv, &query);
+        return;
+    }
+    oracle_fail(&w->o, "a packet to nobody");
+}
+
+static void upstream_query(world *w, const sim_packet *p, const server *sv, const sb_msg *query)
+{
+    const sb_question *q = &query->question;
+    w->total_queries++;
+    /* At most one outstanding query per question and server. */
+    uint64_t tag = sb_name_digest(&q->name) ^ (uint64_t)q->type << 40 ^
+                   (uint64_t)(q->dnssec_ok | q->checking_disabled << 1) << 56 ^
+                   (uint64_t)(sv - w->servers + 1) << 59;
+    (void)sim_socket_tag(w->s, p->socket, tag);
+    if (!query->edns.present && w->actors & ((uint64_t)1 << ACTOR_NO_EDNS))
+        tag = 0; /* DO is not told without EDNS: two questions look alike */
+    if (tag && sim_sockets_tagged(w->s, tag) > 1)
+        oracle_fail(&w->o, "two queries for %s outstanding at %s", oracle_text(q), sv->name);
+    if (sb_edns_option(&query->edns, 8, &(sb_span){0}))
+        oracle_fail(&w->o, "client EDNS options leak upstream");
+    if (!zone_find(&w->z, &q->name))
+        return; /* of junk */
+    /* A dead route is probed with questions that had good answers. */
+    sb_upstreams *ups = w->d.up ? sb_engine_upstreams(w->d.engine) : NULL;
+    bool dead = !ups || sb_pool_dead(ups, sb_upstreams_pool(ups, &q->name));
+    oracle_key *key = oracle_key_of(&w->o, q);
+    if (key && !dead && query->edns.present && w->o.reset_at < key->seen_at &&
+        oracle_needless(&w->o, q))
+        oracle_fail(&w->o, "%s was asked upstream although fresh for %.1f s more", oracle_text(q),
+                    (double)(key->fresh_until - sim_now(w->s)) / (double)SB_S);
+    /* All dead for a minute: about one question a second, whatever clients do. */
+    uint64_t index = (uint64_t)(sim_now(w->s) / (10 * SB_S));
+    if (index != w->window_index) {
+        w->window_index = index;
+        w->window_count = 0;
+    }
+    if (w->all_bad_since == SB_NEVER || sim_now(w->s) - w->all_bad_since < 60 * SB_S ||
+        sim_now(w->s) - w->o.reset_at < 60 * SB_S)
+        return;
+    if (++w->window_count > 13 + 6 * w->server_count)
+        oracle_fail(&w->o, "a storm: %u queries in ten seconds of a long outage", w->window_count);
+}
+
+/* Knows the question and, some of the time, the port; never the ID, or it would be on the path. */
+static void forge(world *w, const sim_packet *p, const server *sv, const sb_msg *query)
+{
+    sb_rand *r = sim_rand(w->s);
+    if (!sb_rand_chance(r, 400))
+        return;
+    bool knows_port = sb_rand_chance(r, 300);
+    unsigned n = 1 + (unsigned)sb_rand_below(r, 12);
+    for (unsigned i = 0; i < n; i++) {
+        uint8_t bytes[SB_EDNS_UDP_SIZE];
+        sb_builder b;
+        uint16_t id = (uint16_t)(query->id + 1 + sb_rand_below(r, 65535));
+        sb_addr to = p->from;
+        if (!knows_port) {
+            id = sb_rand_chance(r, 500) ? query->id : id;
+            to.port = (uint16_t)(1024 + sb_rand_below(r, 60000));
+            if (to.port == p->from.port)
+                continue;
+        }
+        sb_builder_init(&b, bytes, sizeof bytes, id, SB_FLAG_QR | SB_FLAG_RA | SB_FLAG_RD);
+        sb_builder_question(&b, &query->question);
+        zone_forge(NULL, NULL, &query->question, &b);
+        size_t size = sb_builder_finish(&b);
+        sb_socket hit;
+        if (sim_reaches(w->s, &sv->host.addr, &to, &hit) && !knows_port)
+            continue; /* another exchange's port: its ID is not known to us */
+        sim_inject(w->s, &sv->host.addr, &to, bytes, size, sb_rand_range(r, 0, 10 * SB_MS));
+    }
+}
+
+/* One flight per question: of one name and type four, for DO and CD. */
+static void single_flight(world *w, const sb_event *e)
+{
+    int spare = -1;
+    unsigned same = 1;
+    for (unsigned i = 0; i < SB_ARRAY_SIZE(w->under_way); i++) {
+        if (w->under_way[i].flight == 0)
+            spare = (int)i;
+        else if (w->under_way[i].flight == e->flight && e->type == SB_EVENT_FLIGHT_END)
+            w->under_way[i].flight = 0;
+        else if (w->under_way[i].name == e->name && w->under_way[i].type == e->a)
+            same++;
+    }
+    if (e->type != SB_EVENT_FLIGHT_START || spare < 0)
+        return;
+    w->under_way[spare].flight = e->flight;
+    w->under_way[spare].name = e->name;
+    w->under_way[spare].type = e->a;
+    if (same > 4)
+        oracle_fail(&w->o, "%u flights for one name and type at once", same);
+}
+
+static void event(void *context, const sb_event *e)
+{
+    world *w = context;
+    sim_trace_mix(w->s, e, sizeof *e);
+    if (w->verbose)
+        fprintf(stderr, "%12.6f %-13s flight %u strategy %u status %u a %u b %u\n",
+                (double)sim_now(w->s) / (double)SB_S, sb_event_text(e->type), e->flight,
+                e->strategy, e->status, e->a, e->b);
+    if (e->type == SB_EVENT_FLIGHT_START || e->type == SB_EVENT_FLIGHT_END)
+        single_flight(w, e);
+    if (e->type != SB_EVENT_QUERY || e->flight == 0)
+        return;
+    unsigned at = e->flight % WORLD_FLIGHTS;
+    if (w->flights[at].flight != e->flight) {
+        w->flights[at].flight = e->flight;
+        w->flights[at].first = w->flights[at].all = 0;
+    }
+    w->flights[at].first += e->b == 0;
+    unsigned attempts = most(w->settings[0]->query.attempts, w->settings[1]->query.attempts);
+    if (w->o.open_chains)
+        attempts *= 13; /* each link of a chain is a question */
+    if (w->flights[at].first > attempts)
+        oracle_fail(&w->o, "flight %u sent %u queries, %u are allowed", e->flight,
+                    w->flights[at].first, attempts);
+    /* TCP after truncation, once more without EDNS: each attempt may need both, twice. */
+    if (++w->flights[at].all > 4 * attempts)
+        oracle_fail(&w->o, "flight %u sent %u messages", e->flight, w->flights[at].all);
+}
+
+static void quiet(void *context, sb_log_level level, const char *line, size_t size)
+{
+    const world *w = context;
+    (void)level;
+    if (w->verbose)
+        fprintf(stderr, "%12.6f log %.*s\n", (double)sim_now(w->s) / (double)SB_S, (int)size, line);
+}
