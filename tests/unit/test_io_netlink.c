@@ -161,7 +161,7 @@ static void test_connections(void **state)
     sb_status before = look(w, "127.4.5.6");
     if (before != SB_NOTFOUND) {
         close(fd);
-        print_message("the kernel tells nothing of connections: %s\n", sb_status_text(before));
+        print_message("# the kernel tells nothing of connections: %s\n", sb_status_text(before));
         skip();
     }
     int client = connect_from(AF_INET, "127.4.5.6", &to);
@@ -202,14 +202,14 @@ static void test_monitor(void **state)
     assert_int_equal(changes, 0);
     if (!sb_netmon_network(nm)->available) {
         sb_netmon_free(nm);
-        print_message("netlink is forbidden here\n");
+        print_message("# netlink is forbidden here\n");
         skip();
     }
     assert_true(pump(w, &changes, PATIENCE));
     const sb_network *n = sb_netmon_network(nm);
     assert_true(n->read);
     assert_true((n->identity == 0) == (n->interface == 0));
-    print_message("identity %08x interface %s prefixes %u hardware %u\n", n->identity, n->name,
+    print_message("# identity %08x interface %s prefixes %u hardware %u\n", n->identity, n->name,
                   n->prefix_count, n->hardware_size);
     uint32_t first = n->identity;
     sb_netmon_free(nm);
