@@ -111,6 +111,18 @@ static void stop_lanes(wire *w)
     w->held = NULL;
 }
 
+/* An alias may lead to a name that is kept off the wire (RFC 6761, 6762, 7686). */
+static const sb_answer *special_target(const wire *w)
+{
+    const sb_pool *pool = sb_upstreams_pool(w->attempt.ctx->upstreams, &w->question.name);
+    sb_special special = sb_special_of(&w->question, pool->suffix.size > 1);
+    sb_answer *answer = NULL;
+    sb_status status = sb_special_answer(special, &w->question, &answer);
+    if (special == SB_SPECIAL_LINK_LOCAL)
+        status = sb_answer_empty(&w->question, SB_KIND_NXDOMAIN, 0, SB_SOURCE_SPECIAL, &answer);
+    return status == SB_OK ? answer : NULL;
+}
+
 /* The verdict of this link of the chain; takes the reference. */
 static void got_answer(wire *w, const sb_answer *take_answer)
 {
@@ -134,7 +146,11 @@ static void got_answer(wire *w, const sb_answer *take_answer)
     sb_answer_target(answer, &w->question.name);
     sb_name_fold(&w->question.name);
     w->used = 0;
-    ask_next(w);
+    const sb_answer *special = special_target(w);
+    if (special)
+        got_answer(w, special); /* closed, so no deeper than this */
+    else
+        ask_next(w);
 }
 
 /* RFC 8914: validation and policy verdicts; another server must not be asked to say otherwise. */
