@@ -63,6 +63,7 @@ static const sb_env_ops uv_ops = {
     .stream_queued = sb_uv_stream_queued,
     .stream_pause = sb_uv_stream_pause,
     .close = env_close,
+    .netlink_open = sb_uv_netlink_open,
     .source_address = sb_uv_source_address,
     .file_read = sb_uv_file_read,
     .file_replace = sb_uv_file_replace,
@@ -302,6 +303,9 @@ static void on_poll(uv_poll_t *handle, int status, int events)
     case SB_UV_LISTENER:
         sb_uv_listener_ready(s);
         break;
+    case SB_UV_NETLINK:
+        sb_uv_netlink_ready(s);
+        break;
     }
     if (error && !s->closing && s->events == 0 && s->kind != SB_UV_STREAM)
         sb_uv_socket_watch(s, watched);
@@ -438,7 +442,8 @@ static void env_close(sb_env *env, sb_socket id)
 {
     sb_uv_env *u = sb_uv_of(env);
     sb_uv_socket *s;
-    if ((s = sb_uv_socket_find(u, id, SB_UV_UDP)))
+    if ((s = sb_uv_socket_find(u, id, SB_UV_UDP)) ||
+        (s = sb_uv_socket_find(u, id, SB_UV_NETLINK)))
         sb_uv_socket_destroy(s);
     else if ((s = sb_uv_socket_find(u, id, SB_UV_STREAM)))
         sb_uv_stream_close(s);

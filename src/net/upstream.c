@@ -10,7 +10,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define FAILURES_TO_OPEN 3     /* one loss is the network, three in a row are the server */
+#define FAILURES_TO_OPEN 3 /* one loss is the network, three in a row are the server */
+/* Refused names in a row that condemn the last server of a route: then it is probed, not asked. */
+#define REFUSALS_TO_OPEN 10
 #define BACKOFF_MIN (1 * SB_S) /* DESIGN §5: back-off 1 s to 60 s */
 #define BACKOFF_MAX (60 * SB_S)
 #define ATTEMPT_MIN (200 * SB_MS)
@@ -370,7 +372,7 @@ void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status
     else
         server->errors++;
     /* Who answers, be it no, stands in nobody's way unless somebody else can be asked instead. */
-    if (refusal && !has_company(ups, server)) {
+    if (refusal && !has_company(ups, server) && server->failures < REFUSALS_TO_OPEN) {
         if (server->breaker != SB_BREAKER_CLOSED)
             breaker_close(ups, server);
         return;
