@@ -11,7 +11,9 @@
 #include "base/mem.h"
 #include "net/conn.h"
 
-#define FAILURES_TO_OPEN 3     /* one loss is the network, three in a row are the server */
+#define FAILURES_TO_OPEN 3 /* one loss is the network, three in a row are the server */
+/* Refused names in a row that condemn the last server of a route: then it is probed, not asked. */
+#define REFUSALS_TO_OPEN 10
 #define BACKOFF_MIN (1 * SB_S) /* DESIGN §5: back-off 1 s to 60 s */
 #define BACKOFF_MAX (60 * SB_S)
 #define ATTEMPT_MIN (200 * SB_MS)
@@ -58,6 +60,7 @@ static void server_settle(sb_upstream *server, const sb_server_setting *setting)
 static bool is_own(sb_upstreams *ups, const sb_settings *settings, const sb_addr *addr);
 static void forgive(sb_upstreams *ups, sb_upstream *server);
 static bool is_better(const sb_upstreams *ups, const sb_upstream *a, const sb_upstream *b);
+static bool has_company(const sb_upstreams *ups, const sb_upstream *server);
 static void breaker_open(sb_upstreams *ups, sb_upstream *server, sb_status why);
 static void breaker_close(sb_upstreams *ups, sb_upstream *server);
 static void recovery_fire(sb_timer *timer);
@@ -150,6 +153,46 @@ const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name)
             best = pool;
     }
     return best;
+}
+
+void sb_upstreams_remember(sb_upstreams *ups, const sb_question *question, bool answered)
+{
+    const sb_pool *found = sb_upstreams_pool(ups, &question->name);
+    sb_pool *pool = &ups->pools[found - ups->pools];
+    if (!answered && pool->probe_answered)
+        return;
+    pool->probe = *question;
+    pool->probe_answered = answered;
+}
+
+bool sb_upstreams_longest_dead(const sb_upstreams *ups, const sb_pool **ret_pool,
+                               sb_upstream **ret_server)
+{
+    sb_upstream *best = NULL;
+    for (size_t i = 0; i < ups->pool_count; i++) {
+        const sb_pool *pool = &ups->pools[i];
+        if (pool->probe.name.size == 0 || !sb_pool_dead(ups, pool))
+            continue;
+        for (unsigned k = 0; k < pool->count; k++) {
+            sb_upstream *server = pool->servers[k];
+            if (server->breaker != SB_BREAKER_OPEN ||
+                (best && server->probed_at >= best->probed_at))
+                continue;
+            best = server;
+            *ret_pool = pool;
+        }
+    }
+    *ret_server = best;
+    return best != NULL;
+}
+
+bool sb_upstreams_any_dead(const sb_upstreams *ups)
+{
+    for (size_t i = 0; i < ups->pool_count; i++)
+        if (ups->pools[i].probe.name.size > 0 && ups->pools[i].count > 0 &&
+            sb_pool_dead(ups, &ups->pools[i]))
+            return true;
+    return false;
 }
 
 sb_upstream *sb_upstream_ref(sb_upstream *server)
@@ -333,11 +376,33 @@ void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status
         server->timeouts++;
     else
         server->errors++;
+    /* Who answers, be it no, stands in nobody's way unless somebody else can be asked instead. */
+    if (refusal && !has_company(ups, server) && server->failures < REFUSALS_TO_OPEN) {
+        if (server->breaker != SB_BREAKER_CLOSED)
+            breaker_close(ups, server);
+        return;
+    }
     /* Failures of questions sent before it opened say nothing new: only a probe doubles the
      * back-off. */
     if (server->breaker == SB_BREAKER_HALF_OPEN ||
         (server->breaker == SB_BREAKER_CLOSED && server->failures >= FAILURES_TO_OPEN))
         breaker_open(ups, server, status);
+}
+
+/* In some pool of its own another server lets questions through. */
+static bool has_company(const sb_upstreams *ups, const sb_upstream *server)
+{
+    for (size_t i = 0; i < ups->pool_count; i++) {
+        const sb_pool *pool = &ups->pools[i];
+        bool member = false, other = false;
+        for (unsigned k = 0; k < pool->count; k++) {
+            member |= pool->servers[k] == server;
+            other |= pool->servers[k] != server && pool->servers[k]->breaker == SB_BREAKER_CLOSED;
+        }
+        if (member && other)
+            return true;
+    }
+    return false;
 }
 
 void sb_upstream_failed_again(sb_upstreams *ups, sb_upstream *server, sb_status status)

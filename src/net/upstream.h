@@ -57,6 +57,8 @@ typedef struct sb_pool {
     sb_upstream **servers; /* each referenced */
     unsigned *tiers;
     unsigned count;
+    sb_question probe; /* a real question to probe dead servers with; name.size 0: none yet */
+    bool probe_answered;
 } sb_pool;
 
 typedef struct sb_upstreams sb_upstreams;
@@ -70,6 +72,13 @@ SB_MUST_USE sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_setting
 /* Longest suffix wins; the default pool when none. Never NULL. Pools stay until the next configure:
  * hold servers, not pools. */
 const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name);
+/* A question of the route, for probes: one that was answered says most. */
+void sb_upstreams_remember(sb_upstreams *ups, const sb_question *question, bool answered);
+/* Of all dead routes the server that has waited longest for a probe; false: none. */
+bool sb_upstreams_longest_dead(const sb_upstreams *ups, const sb_pool **ret_pool,
+                               sb_upstream **ret_server);
+/* True when some route that has been asked anything has no server left. */
+bool sb_upstreams_any_dead(const sb_upstreams *ups);
 sb_upstream *sb_upstream_ref(sb_upstream *server);
 void sb_upstream_unref(sb_upstream *server);
 

@@ -45,6 +45,8 @@ struct wire {
     unsigned round;
     unsigned links;
     sb_ns began;
+    bool silence;    /* this round somebody gave no answer: who did will hardly say otherwise in a
+                        moment */
     sb_status worst; /* why the last exchange failed */
 };
 
@@ -111,6 +113,18 @@ static void stop_lanes(wire *w)
     w->held = NULL;
 }
 
+/* An alias may lead to a name that is kept off the wire (RFC 6761, 6762, 7686). */
+static const sb_answer *special_target(const wire *w)
+{
+    const sb_pool *pool = sb_upstreams_pool(w->attempt.ctx->upstreams, &w->question.name);
+    sb_special special = sb_special_of(&w->question, pool->suffix.size > 1);
+    sb_answer *answer = NULL;
+    sb_status status = sb_special_answer(special, &w->question, &answer);
+    if (special == SB_SPECIAL_LINK_LOCAL)
+        status = sb_answer_empty(&w->question, SB_KIND_NXDOMAIN, 0, SB_SOURCE_SPECIAL, &answer);
+    return status == SB_OK ? answer : NULL;
+}
+
 /* The verdict of this link of the chain; takes the reference. */
 static void got_answer(wire *w, const sb_answer *take_answer)
 {
@@ -134,7 +148,11 @@ static void got_answer(wire *w, const sb_answer *take_answer)
     sb_answer_target(answer, &w->question.name);
     sb_name_fold(&w->question.name);
     w->used = 0;
-    ask_next(w);
+    const sb_answer *special = special_target(w);
+    if (special)
+        got_answer(w, special); /* closed, so no deeper than this */
+    else
+        ask_next(w);
 }
 
 /* RFC 8914: validation and policy verdicts; another server must not be asked to say otherwise. */
@@ -174,6 +192,7 @@ static void lane_failed(lane *l, sb_status status)
 {
     wire *w = l->wire;
     w->worst = status;
+    w->silence |= l->exchange.rcode == 0xffff;
     w->attempt.ede = l->exchange.ede;
     if (is_verdict(l->exchange.ede)) {
         fail(w, status);
@@ -270,6 +289,7 @@ static void begin_round(wire *w)
     sb_ns pause = ROUND_PAUSE << (w->round < 6 ? w->round : 6);
     w->round++;
     w->used = 0;
+    w->silence = false;
     pause = sb_rand_range(&env->rand, pause / 2, pause + pause / 2);
     sb_timer_set(env, &w->pause, sb_env_now(env) + pause);
 }
@@ -297,7 +317,7 @@ static void ask_next(wire *w)
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
     if (index >= 0)
         ask_server(w, pool, index);
-    else if (!sb_pool_dead(ctx->upstreams, pool))
+    else if (!sb_pool_dead(ctx->upstreams, pool) && (w->silence || w->round == 0))
         begin_round(w);
     else if (w->sent > 0) /* what the last server said is the better reason than "all are dead" */
         fail(w, w->worst);

@@ -615,7 +615,11 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
                     (double)(now - p->fresh_end) / (double)SB_S, p->authority_ttl_s);
     else if (p->authority_ttl_s == 0 && !just_now)
         oracle_fail(o, "%s: TTL 0 served from the cache as fresh", oracle_text(q));
-    uint32_t left_s = p->fresh_end > now ? (uint32_t)((p->fresh_end - now + SLACK) / SB_S) : 0;
+    /* The age is counted from the arrival, which a slow server can delay by an exchange's whole
+     * life. */
+    sb_ns late = SLACK + (o->open_chains ? 5 : 1) * (4 * SB_S + SB_S / 2);
+    uint32_t left_s =
+        p->fresh_end + late > now ? (uint32_t)((p->fresh_end - now + late) / SB_S) : 0;
     if (p->ttl_least_s != UINT32_MAX && p->ttl_least_s > left_s + 1)
         oracle_fail(o, "%s: TTL %u, but %u s are left, as said %.3f s ago with TTL %u",
                     oracle_text(q), p->ttl_least_s, left_s, (double)(now - p->said) / (double)SB_S,
@@ -630,7 +634,10 @@ static void judge_denied(oracle *o, const parsed *p)
 {
     sb_ns *seen = o->denial_seen[p->id];
     sb_ns denied = p->said < sim_now(o->s) ? p->said : sim_now(o->s);
-    if (o->trouble || o->open_chains)
+    /* What its owner insists on is denied in vain; what was not validated denies nothing that was.
+     */
+    if (o->trouble || o->open_chains || o->z->nodes[p->id].emergency ||
+        (!p->positive && p->reply->question.checking_disabled))
         return;
     if (p->positive) {
         if (p->said_last < seen[p->slot] && seen[p->slot] < p->reply->asked_at)
@@ -642,10 +649,10 @@ static void judge_denied(oracle *o, const parsed *p)
     }
     if (p->stale || !p->serial || !p->reply->edns)
         return;
-    for (int slot = 0; slot <= SLOT_TXT; slot++) {
-        if ((slot == p->slot || p->msg.rcode == SB_RCODE_NXDOMAIN) && denied > seen[slot])
-            seen[slot] = denied;
-    }
+    /* An NXDOMAIN leaves other types what the authority still stands for: each is denied by its
+     * own. */
+    if (denied > seen[p->slot])
+        seen[p->slot] = denied;
 }
 
 /* Once something newer was seen, the older does not come back unless somebody said it again. */
