@@ -241,7 +241,7 @@ static void do_upstream(scene *sc, char **words, unsigned n, char *rest)
     server_set_mode(sv, mode);
 }
 
-/* flag SERVER open-chains|no-soa|extra|ad */
+/* flag SERVER open-chains|no-soa|extra|ad|folds|no-tcp|cookies|no-cookies */
 static void do_flag(scene *sc, char **words, unsigned n, char *rest)
 {
     (void)n;
@@ -253,8 +253,14 @@ static void do_flag(scene *sc, char **words, unsigned n, char *rest)
         sv->extra = true;
     else if (sv && strcmp(words[2], "ad") == 0)
         sv->says_ad = true;
+    else if (sv && strcmp(words[2], "folds") == 0)
+        sv->folds = true;
+    else if (sv && strcmp(words[2], "no-tcp") == 0)
+        sv->no_tcp = sv->host.stream_closed = true;
+    else if (sv && strcmp(words[2] + (words[2][0] == 'n' ? 3 : 0), "cookies") == 0)
+        sv->cookies = sv->strict = words[2][0] != 'n';
     else
-        scene_fail(sc, "flag SERVER open-chains|extra|ad");
+        scene_fail(sc, "flag SERVER open-chains|extra|ad|folds|no-tcp|cookies|no-cookies");
 }
 
 static void do_zone(scene *sc, char **words, unsigned n, char *rest)

@@ -21,6 +21,9 @@ static void send_all(server *sv, const sb_msg *query, const sb_addr *to, const u
                      size_t size);
 static void stream_message(server *sv, sb_socket conn, const uint8_t *bytes, size_t size);
 
+#define COOKIE_OPTION 20 /* code, size, client's and server's eight bytes */
+static size_t cookie(const sb_msg *query, uint8_t option[COOKIE_OPTION], bool *ret_known);
+
 static uint8_t scratch[SB_MSG_MAX + 2];
 
 static const char *const mode_text[] = {
@@ -74,7 +77,7 @@ void server_set_mode(server *sv, server_mode mode)
                      : mode == SERVER_NO_ROUTE    ? SIM_NO_ROUTE
                      : mode == SERVER_SILENT      ? SIM_BLACKHOLE
                                                   : SIM_UP;
-    sv->host.stream_closed = mode == SERVER_CUT;
+    sv->host.stream_closed = mode == SERVER_CUT || sv->no_tcp;
     if (mode == SERVER_CUT || mode == SERVER_CLOSED) /* those that stand go as well */
         reset_conns(sv);
 }
@@ -200,18 +203,26 @@ static size_t honest(server *sv, const sb_msg *query, bool stream, uint8_t *out,
     sb_question question = query->question;
     question.dnssec_ok = query->edns.present && query->edns.dnssec_ok;
     question.checking_disabled = query->flags & SB_FLAG_CD;
+    if (sv->folds)
+        sb_name_fold(&question.name);
     sb_builder_init(&b, out, capacity, query->id, flags);
     sb_builder_question(&b, &question);
-    unsigned rcode = sv->world->compose(sv->world->context, sv, &question, &b);
+    uint8_t option[COOKIE_OPTION];
+    bool known = true;
+    size_t option_size = sv->cookies ? cookie(query, option, &known) : 0;
+    bool refused = sv->strict && !known && !stream;
+    unsigned rcode = refused ? SB_RCODE_BADCOOKIE & 15
+                             : sv->world->compose(sv->world->context, sv, &question, &b);
     if (query->edns.present)
-        sb_builder_edns(&b, SB_EDNS_UDP_SIZE, 0, question.dnssec_ok, (sb_span){0});
+        sb_builder_edns(&b, SB_EDNS_UDP_SIZE, refused ? SB_RCODE_BADCOOKIE >> 4 : 0,
+                        question.dnssec_ok, (sb_span){option, option_size});
     size_t n = sb_builder_finish(&b);
     SB_ASSERT(n > 0);
     sb_store_u16(out + 2, (uint16_t)(flags | rcode));
     size_t limit = query->edns.present ? query->edns.udp_size : 512;
     if (!stream && n > limit)
         return short_reply(sv, query, SB_RCODE_NOERROR, SB_FLAG_TC, SB_EDE_NONE, out, capacity);
-    if (sv->world->said && sv->mode != SERVER_RESETTING &&
+    if (!refused && sv->world->said && sv->mode != SERVER_RESETTING &&
         (stream || sv->mode != SERVER_WRONG_PORT)) {
         sb_ns latest = sim_now(sv->s) + sv->host.link.delay_max +
                        (sv->mode == SERVER_SLOW ? sv->slow : 0) + (stream ? SB_S / 2 : 0);
@@ -220,19 +231,41 @@ static size_t honest(server *sv, const sb_msg *query, bool stream, uint8_t *out,
     return n;
 }
 
+/* The COOKIE option to answer with; 0 when the query has none. The server's part is the client's,
+ * turned over: enough to tell whether it came from us. */
+static size_t cookie(const sb_msg *query, uint8_t option[COOKIE_OPTION], bool *ret_known)
+{
+    sb_span theirs;
+    if (!sb_edns_option(&query->edns, SB_OPT_COOKIE, &theirs) || theirs.size < 8)
+        return 0;
+    sb_writer w = sb_writer_of(option, COOKIE_OPTION);
+    sb_write_u16(&w, SB_OPT_COOKIE);
+    sb_write_u16(&w, 16);
+    sb_write_bytes(&w, theirs.data, 8);
+    for (unsigned i = 0; i < 8; i++)
+        sb_write_u8(&w, (uint8_t)~theirs.data[i]);
+    *ret_known = theirs.size == 16 && memcmp(theirs.data + 8, option + 12, 8) == 0;
+    return w.size;
+}
+
 static size_t short_reply(server *sv, const sb_msg *query, unsigned rcode, uint16_t flags, int ede,
                           uint8_t *out, size_t capacity)
 {
-    (void)sv;
     sb_builder b;
-    uint8_t option[6] = {0, SB_OPT_EDE, 0, 2, 0, (uint8_t)ede};
+    sb_question question = query->question;
+    uint8_t options[6 + COOKIE_OPTION] = {0, SB_OPT_EDE, 0, 2, 0, (uint8_t)ede};
+    size_t size = ede == SB_EDE_NONE ? 0 : 6;
+    bool known;
+    if (sv->cookies)
+        size += cookie(query, options + size, &known);
+    if (sv->folds)
+        sb_name_fold(&question.name);
     sb_builder_init(&b, out, capacity, query->id,
                     (uint16_t)(SB_FLAG_QR | SB_FLAG_RA | flags |
                                (query->flags & (SB_FLAG_RD | SB_FLAG_CD)) | rcode));
-    sb_builder_question(&b, &query->question);
+    sb_builder_question(&b, &question);
     if (query->edns.present && rcode != SB_RCODE_FORMERR)
-        sb_builder_edns(&b, SB_EDNS_UDP_SIZE, 0, query->edns.dnssec_ok,
-                        (sb_span){option, ede == SB_EDE_NONE ? 0 : sizeof option});
+        sb_builder_edns(&b, SB_EDNS_UDP_SIZE, 0, query->edns.dnssec_ok, (sb_span){options, size});
     return sb_builder_finish(&b);
 }
 

@@ -63,6 +63,10 @@ struct server {
     bool no_soa;      /* negatives without SOA */
     bool extra;       /* adds records nobody asked for */
     bool says_ad;
+    bool folds;   /* repeats the question in lower case */
+    bool no_tcp;  /* refuses connections, whatever the mode */
+    bool cookies; /* sends DNS cookies … */
+    bool strict;  /* … and over UDP wants them: BADCOOKIE */
     sb_ns lag; /* tells the truth of that long ago */
     const server_world *world;
     uint64_t queries, stream_queries;

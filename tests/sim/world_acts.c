@@ -110,6 +110,7 @@ void world_servers(world *w)
         sv->no_soa = world_has(w, ACTOR_BARE);
         sv->extra = world_has(w, ACTOR_EXTRA);
         sv->says_ad = sb_rand_chance(r, 300);
+        sv->cookies = sb_rand_chance(r, 300);
         if (world_has(w, ACTOR_LAGGING) && i % 2 == 1)
             sv->lag = sb_rand_range(r, SB_S, 60 * SB_S);
         if (world_has(w, ACTOR_LOSSY)) {
