@@ -169,8 +169,8 @@ static void resend(sb_timer *timer)
     sb_exchange *x = sb_container_of(timer, sb_exchange, resend);
     if (!x->over_tcp)
         resend_udp(x);
-    else if (x->habits && !x->plain && !x->tcp.written)
-        tcp_failed(&x->tcp, SB_TIMEOUT); /* no connection: filtered, it seems */
+    else if (x->habits && !x->plain && (!x->tcp.written || sb_conn_is_mute(&x->tcp)))
+        tcp_failed(&x->tcp, SB_TIMEOUT); /* filtered, it seems */
     else
         resend_tcp(x);
 }

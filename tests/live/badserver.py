@@ -52,6 +52,8 @@ MODES = {
     "short": "the first 11 bytes of an answer",
     "reply-loop": "the question itself, QR not set",
     "two": "a forged answer under a wrong ID, then the right one",
+    "fold": "repeats the question in lower case",
+    "fold-udp-only": "the same, and nothing over TCP",
     "closed": "no socket: ICMP refusal, TCP reset",
 }
 
@@ -287,6 +289,12 @@ class BadServer:
             return [self._frame(query, NOERROR, flags=TC)]
         if mode == "truncate-udp-only":
             return [self._frame(query, NOERROR, flags=TC)] if transport == "udp" else []
+        if mode.startswith("fold"):
+            if transport == "tcp" and mode == "fold-udp-only":
+                return []
+            name = query.raw[12:query.question_end - 4].lower()
+            raw = query.raw[:12] + name + query.raw[query.question_end - 4:]
+            return [self._honest(query._replace(raw=raw))]
         codes = {"servfail": SERVFAIL, "refused": REFUSED, "notimp": NOTIMP, "nxdomain": NXDOMAIN}
         if mode in codes:
             return [self._honest(query, codes[mode])]
