@@ -7,7 +7,8 @@
 
 #include "dns/rdata.h"
 
-#define SLACK (SB_S + SB_S / 4) /* a second of TTL rounding, ticks, links */
+#define LATE (4 * SB_S + SB_S / 2) /* an exchange's whole life: a slow server's answer counts */
+#define SLACK (SB_S + SB_S / 4)    /* a second of TTL rounding, ticks, links */
 #define PATIENCE_MOST (1800 * SB_MS)
 #define BARE_TTL (5 * SB_S)    /* of a denial without SOA: enough to stop a tight loop */
 #define HEAL_TIME (100 * SB_S) /* longest back-off and the longest failure caching, with room */
@@ -601,7 +602,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
         return;
     }
     if (!p->positive && !p->serial) {
-        if (now > p->said + BARE_TTL + SB_S + SLACK && r->edns && !o->trouble)
+        if (now > p->said + BARE_TTL + LATE + SLACK && r->edns && !o->trouble)
             oracle_fail(o, "%s: a denial without SOA kept as fresh", oracle_text(q));
         return;
     }
@@ -617,7 +618,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
         oracle_fail(o, "%s: TTL 0 served from the cache as fresh", oracle_text(q));
     /* The age is counted from the arrival, which a slow server can delay by an exchange's whole
      * life. */
-    sb_ns late = SLACK + (o->open_chains ? 5 : 1) * (4 * SB_S + SB_S / 2);
+    sb_ns late = SLACK + (o->open_chains ? 5 : 1) * LATE;
     uint32_t left_s =
         p->fresh_end + late > now ? (uint32_t)((p->fresh_end - now + late) / SB_S) : 0;
     if (p->ttl_least_s != UINT32_MAX && p->ttl_least_s > left_s + 1)
