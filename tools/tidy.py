@@ -29,7 +29,7 @@ FRONTS = {"dns_front", "http_front", "control", "dashboard"}
 
 # System headers of libraries (prefix) and the folders that may see them.
 LIBRARIES = {
-    "uv.h": {"io", "cmd"}, "openssl/": {"io"}, "microhttpd": {"io"}, "libmnl/": {"io"},
+    "uv.h": {"io", "cmd"}, "openssl/": {"io"}, "microhttpd": {"io"}, "libmnl/": {"net"},
     "jansson": {"front", "cmd"}, "yaml": {"conf"}, "hiredis": {"store"}, "unbound": {"cmd"},
     "seccomp": {"cmd"}, "curl/": {"adapters"}, "grpc/": {"adapters"},
     "ctype.h": set(), "wctype.h": set(), "locale.h": set(),
@@ -61,7 +61,9 @@ EFFECTS = set("""socket socketpair bind connect accept accept4 listen recv recvf
     chown fchown fsync fdatasync opendir readdir scandir pipe pipe2 dup dup2 dup3 fcntl flock ioctl
     fork vfork execv execve execvp posix_spawn waitpid kill signal sigaction pthread_create
     if_nametoindex if_indextoname getifaddrs getaddrinfo getnameinfo gethostbyname gethostname
-    res_init res_query syscall inotify_init1 timerfd_create eventfd""".split())
+    res_init res_query syscall inotify_init1 timerfd_create eventfd mnl_socket_open
+    mnl_socket_open2 mnl_socket_bind mnl_socket_sendto mnl_socket_recvfrom mnl_socket_close
+    mnl_socket_setsockopt""".split())
 ALLOCATORS = set("""malloc calloc realloc reallocarray free strdup strndup asprintf vasprintf
     aligned_alloc posix_memalign memalign valloc getline getdelim""".split())
 # (file, name): why the rule above does not bind there.

@@ -141,6 +141,14 @@ typedef struct sb_env_ops {
     void (*stream_pause)(sb_env *, sb_socket, bool paused); /* stop reading: back-pressure */
     void (*close)(sb_env *, sb_socket); /* queued bytes of a stream are still sent */
 
+    /* A netlink socket of that protocol (NETLINK_ROUTE, NETLINK_SOCK_DIAG). Bit n - 1 of groups
+     * joins multicast group n. Requests go by udp_send with to and from NULL and are checked
+     * strictly where the kernel can; datagrams from the kernel alone come to received, whole, of
+     * one or more messages, 4-aligned, family of from and to 0. failed(SB_NOMEM): messages were
+     * lost for want of room, read anew. SB_PERM or SB_UNSUPPORTED where the system forbids it. */
+    sb_status (*netlink_open)(sb_env *, int protocol, uint32_t groups, const sb_udp_events *,
+                              void *owner, sb_socket *ret, sb_why *);
+
     /* The source address the system would use; SB_UNREACHABLE without a route. */
     sb_status (*source_address)(sb_env *, const sb_addr *destination, sb_addr *ret_source);
 

@@ -55,6 +55,23 @@
     X(LIMIT_TCP_PER_CLIENT, "limit_reached_total", "limit=\"tcp_per_client\"", "")                 \
     X(LIMIT_TCP_IDLE, "limit_reached_total", "limit=\"tcp_idle\"", "")                             \
     X(LIMIT_CONTROL, "limit_reached_total", "limit=\"control_clients\"", "")                       \
+    X(LIMIT_PROBES, "limit_reached_total", "limit=\"probes_per_second\"", "")                      \
+    X(LIMIT_PROBES_UNDERWAY, "limit_reached_total", "limit=\"probes_under_way\"", "")              \
+    X(LIMIT_DIAG, "limit_reached_total", "limit=\"sockets_looked_at\"", "")                        \
+    X(LIMIT_ADDRESSES, "limit_reached_total", "limit=\"network_addresses\"", "")                   \
+    X(PROBES_ALIVE, "probes_total", "result=\"alive\"", "Endpoints probed by a TCP connection")    \
+    X(PROBES_REFUSED, "probes_total", "result=\"refused\"", "")                                    \
+    X(PROBES_DEAD, "probes_total", "result=\"dead\"", "")                                          \
+    X(PROBES_UNKNOWN, "probes_total", "result=\"unknown\"", "")                                    \
+    X(DIAG_FOUND, "connection_lookups_total", "result=\"found\"",                                  \
+      "Look-ups of established connections to an endpoint")                                        \
+    X(DIAG_NONE, "connection_lookups_total", "result=\"none\"", "")                                \
+    X(DIAG_UNKNOWN, "connection_lookups_total", "result=\"unknown\"", "")                          \
+    X(NETWORK_CHANGES, "network_changes_total", "change=\"network\"",                              \
+      "Changes of the network that were noticed")                                                  \
+    X(NETWORK_REACH, "network_changes_total", "change=\"reach\"", "")                              \
+    X(NETWORK_LOST, "network_messages_lost_total", "",                                             \
+      "Times the kernel had no room for messages to the network monitor")                          \
     X(FRONT_UDP, "front_queries_total", "transport=\"udp\"", "Queries received")                   \
     X(FRONT_TCP, "front_queries_total", "transport=\"tcp\"", "")                                   \
     X(FRONT_UNIX, "front_queries_total", "transport=\"unix\"", "")                                 \

@@ -64,8 +64,10 @@ sb_status sb_query_read(const void *data, size_t size, sb_query_info *ret_info, 
     if (info->has_question && ancount == 0 && nscount == 0 &&
         read_records(&r, arcount, info, &version) && sb_reader_done(&r))
         rcode = version > 0 ? SB_RCODE_BADVERS : judge_question(info, SB_FLAGS_OPCODE(flags));
-    /* The other sections of UPDATE or NOTIFY mean something else: not ours to call malformed. */
-    else if (SB_FLAGS_OPCODE(flags) != 0)
+    /* The other sections of UPDATE or NOTIFY, and the authority of an IXFR (RFC 1995 §3), mean
+     * something else: not ours to call malformed. */
+    else if (SB_FLAGS_OPCODE(flags) != 0 ||
+             (info->has_question && info->question.type == SB_TYPE_IXFR))
         rcode = SB_RCODE_NOTIMP;
     *ret_rcode = rcode;
     return rcode == SB_RCODE_NOERROR ? SB_OK : SB_INVALID;

@@ -63,6 +63,7 @@ static const sb_env_ops uv_ops = {
     .stream_queued = sb_uv_stream_queued,
     .stream_pause = sb_uv_stream_pause,
     .close = env_close,
+    .netlink_open = sb_uv_netlink_open,
     .source_address = sb_uv_source_address,
     .file_read = sb_uv_file_read,
     .file_replace = sb_uv_file_replace,
@@ -130,6 +131,7 @@ void sb_uv_env_free(sb_uv_env *u)
         uv_run(u->loop, UV_RUN_NOWAIT);
     if (u->entropy)
         munmap(u->entropy, sizeof(struct entropy_page));
+    sb_tls_client_free(u->tls);
     sb_udp_batch_free(u->in);
     sb_udp_batch_free(u->out);
     sb_free(u->read_buffer);
@@ -237,7 +239,10 @@ void sb_uv_socket_destroy(sb_uv_socket *s)
         sb_uv_udp_flush(s->env);
     if (s->kind == SB_UV_STREAM) {
         sb_timer_stop(&s->env->env, &s->stream.linger);
-        sb_free(s->stream.out);
+        sb_timer_stop(&s->env->env, &s->stream.wake);
+        sb_tls_free(s->stream.tls);
+        sb_free(s->stream.out.bytes);
+        sb_free(s->stream.early.bytes);
     } else if (s->kind == SB_UV_LISTENER) {
         sb_timer_stop(&s->env->env, &s->listener.resume);
         sb_free(s->listener.path);
@@ -297,6 +302,9 @@ static void on_poll(uv_poll_t *handle, int status, int events)
         break;
     case SB_UV_LISTENER:
         sb_uv_listener_ready(s);
+        break;
+    case SB_UV_NETLINK:
+        sb_uv_netlink_ready(s);
         break;
     }
     if (error && !s->closing && s->events == 0 && s->kind != SB_UV_STREAM)
@@ -434,7 +442,8 @@ static void env_close(sb_env *env, sb_socket id)
 {
     sb_uv_env *u = sb_uv_of(env);
     sb_uv_socket *s;
-    if ((s = sb_uv_socket_find(u, id, SB_UV_UDP)))
+    if ((s = sb_uv_socket_find(u, id, SB_UV_UDP)) ||
+        (s = sb_uv_socket_find(u, id, SB_UV_NETLINK)))
         sb_uv_socket_destroy(s);
     else if ((s = sb_uv_socket_find(u, id, SB_UV_STREAM)))
         sb_uv_stream_close(s);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "io/tls.h"
 #include "io/udp_batch.h"
 #include "io/uv_env.h"
 
@@ -14,7 +15,13 @@
 #define SB_UV_READ_SIZE ((size_t)64 * 1024)
 #define SB_UV_SOCKETS_MAX 65536
 
-typedef enum sb_uv_kind { SB_UV_UDP, SB_UV_STREAM, SB_UV_LISTENER } sb_uv_kind;
+typedef enum sb_uv_kind { SB_UV_UDP, SB_UV_STREAM, SB_UV_LISTENER, SB_UV_NETLINK } sb_uv_kind;
+
+/* Bytes [at, size) wait. */
+typedef struct sb_uv_queue {
+    uint8_t *bytes;
+    size_t at, size, capacity;
+} sb_uv_queue;
 
 typedef struct sb_uv_socket {
     uv_poll_t poll;
@@ -35,9 +42,12 @@ typedef struct sb_uv_socket {
         struct {
             sb_stream_events events;
             sb_timer linger;
-            uint8_t *out;  /* [out_at, out_size) waits for the kernel */
-            size_t out_at, out_size, out_capacity;
-            bool connecting, adopted, paused, tell_drained, lingering, inherited, wrote;
+            sb_timer wake;     /* what TLS still holds is due to a reader that paused */
+            sb_tls *tls;       /* NULL: plain */
+            sb_uv_queue out;   /* for the kernel */
+            sb_uv_queue early; /* written before TLS stood */
+            bool connecting, securing, outgoing;
+            bool adopted, paused, tell_drained, lingering, inherited, wrote;
         } stream;
         struct {
             sb_accepted *accepted;
@@ -46,6 +56,9 @@ typedef struct sb_uv_socket {
             dev_t device;
             ino_t inode;
         } listener;
+        struct {
+            sb_udp_events events;
+        } netlink;
     };
 } sb_uv_socket;
 
@@ -70,6 +83,7 @@ struct sb_uv_env {
     struct entropy_page *entropy;
     uint8_t boot_id[16];
     uint8_t *read_buffer;  /* SB_UV_READ_SIZE */
+    sb_tls_client *tls;    /* NULL before the first TLS connection */
     sb_udp_batch *in, *out;
     sb_uv_socket *batching; /* whose received datagrams are being handed out */
 };
@@ -94,6 +108,7 @@ void sb_uv_socket_watch(sb_uv_socket *s, int events);
 void sb_uv_udp_ready(sb_uv_socket *s, int events, bool error);
 void sb_uv_stream_ready(sb_uv_socket *s, int events, bool error);
 void sb_uv_listener_ready(sb_uv_socket *s);
+void sb_uv_netlink_ready(sb_uv_socket *s);
 void sb_uv_udp_flush(sb_uv_env *env);
 void sb_uv_stream_close(sb_uv_socket *s);
 void sb_uv_listener_close(sb_uv_socket *s);
@@ -105,6 +120,9 @@ sb_status sb_uv_udp_open(sb_env *env, const sb_udp_options *options, const sb_ud
                          void *owner, sb_socket *ret, sb_why *why);
 sb_status sb_uv_udp_send(sb_env *env, sb_socket id, const sb_addr *to, const sb_addr *from,
                          const void *bytes, size_t size);
+sb_status sb_uv_netlink_open(sb_env *env, int protocol, uint32_t groups,
+                             const sb_udp_events *events, void *owner, sb_socket *ret, sb_why *why);
+sb_status sb_uv_netlink_send(sb_uv_env *env, sb_socket id, const void *bytes, size_t size);
 sb_status sb_uv_source_address(sb_env *env, const sb_addr *destination, sb_addr *ret_source);
 sb_status sb_uv_stream_connect(sb_env *env, const sb_addr *remote, const char *tls_name,
                                const sb_stream_events *events, void *owner, sb_socket *ret,

@@ -92,7 +92,7 @@ sb_status sb_uv_udp_send(sb_env *env, sb_socket id, const sb_addr *to, const sb_
     sb_uv_env *u = sb_uv_of(env);
     sb_uv_socket *s = sb_uv_socket_find(u, id, SB_UV_UDP);
     if (!s)
-        return SB_CLOSED;
+        return sb_uv_netlink_send(u, id, bytes, size);
     if (s->udp.connected)
         to = NULL;
     if (u->batching != s || size > SB_UDP_BATCH_BYTES)

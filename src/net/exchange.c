@@ -12,8 +12,8 @@
 #include "dns/msg.h"
 
 #define NO_EDNS_FOR (3600 * SB_S) /* a server that was updated is believed within the hour */
-#define QUERY_MAX 512             /* header, question (259) and OPT (11) with room */
-#define STREAM_FIRST 2048         /* most responses over TCP fit */
+#define RESEND_WAIT_MOST (2 * SB_S)
+#define STREAM_FIRST 2048 /* most responses over TCP fit */
 
 static void lead(sb_exchange *x);
 static void release_followers(sb_exchange *x);
@@ -34,9 +34,11 @@ static void reject(sb_exchange *x, sb_reject reason);
 static void response(sb_exchange *x, const uint8_t *bytes, size_t size);
 static bool wants_no_edns(const sb_exchange *x, const sb_msg *msg);
 static sb_status take(sb_exchange *x, const sb_msg *msg);
+static void resend(sb_timer *timer);
 static void stop(sb_op *op);
 static void report(sb_exchange *x);
 static bool is_names_own(sb_exchange *x);
+static bool is_others_answered(const sb_exchange *x);
 static bool is_verdict(int ede);
 static void emit(sb_exchange *x, sb_event_type type, uint32_t a, uint32_t b);
 
@@ -53,6 +55,7 @@ void sb_exchange_start(sb_exchange *x, sb_upstreams *ups, sb_upstream *server,
                        .ede = SB_EDE_NONE,
                        .flight = flight,
                        .ups = ups,
+                       .sends_max = SB_EXCHANGE_SENDS,
                        .question = *question};
     sb_name_fold(&x->question.name);
     if (server->no_edns && server->no_edns_until <= sb_env_now(env))
@@ -60,6 +63,7 @@ void sb_exchange_start(sb_exchange *x, sb_upstreams *ups, sb_upstream *server,
     x->edns = !server->no_edns;
     sb_list_init(&x->link);
     sb_list_init(&x->followers);
+    sb_timer_init(&x->resend, resend);
     sb_op_start(&x->op, env, parent, deadline, done, stop);
     sb_list_each (it, &server->exchanges) {
         sb_exchange *leader = sb_container_of(it, sb_exchange, link);
@@ -124,25 +128,49 @@ void sb_exchange_fini(sb_exchange *x)
 static void ask_udp(sb_exchange *x)
 {
     sb_env *env = x->op.env;
-    uint8_t query[QUERY_MAX];
     sb_udp_options options = {.remote = x->server->addr};
     options.local.family = x->server->addr.family;
     close_socket(x);
     x->near_misses = 0;
-    size_t size = write_query(x, query, sizeof query);
+    x->query_size = write_query(x, x->query, sizeof x->query);
     sb_status status = env->ops->udp_open(env, &options, &udp_events, x, &x->socket, NULL);
     if (status == SB_OK)
-        status = env->ops->udp_send(env, x->socket, NULL, NULL, query, size);
-    if (status == SB_OK || status == SB_AGAIN) /* a full buffer is a packet lost */
-        sent(x, SB_PROTOCOL_UDP);
-    else
+        status = env->ops->udp_send(env, x->socket, NULL, NULL, x->query, x->query_size);
+    if (status != SB_OK && status != SB_AGAIN) { /* a full buffer is a packet lost */
         sb_op_finish(&x->op, status);
+        return;
+    }
+    sb_upstream_asked(x->ups, x->server);
+    x->sent_at = sb_env_now(env);
+    sent(x, SB_PROTOCOL_UDP);
+    x->resend_wait = sb_upstream_attempt_timeout(x->server);
+    sb_timer_set(env, &x->resend, x->sent_at + x->resend_wait);
+}
+
+/* The same bytes from the same port: whichever query is answered, however late, the answer counts.
+ * The round trip is taken from the first. */
+static void resend(sb_timer *timer)
+{
+    sb_exchange *x = sb_container_of(timer, sb_exchange, resend);
+    sb_env *env = x->op.env;
+    if (x->over_tcp || x->sends >= x->sends_max)
+        return;
+    sb_status status = env->ops->udp_send(env, x->socket, NULL, NULL, x->query, x->query_size);
+    if (status != SB_OK && status != SB_AGAIN) {
+        sb_op_finish(&x->op, status);
+        return;
+    }
+    sb_upstream_asked_again(x->ups, x->server);
+    sent(x, SB_PROTOCOL_UDP);
+    x->resend_wait = x->resend_wait * 2 > RESEND_WAIT_MOST ? RESEND_WAIT_MOST : x->resend_wait * 2;
+    sb_timer_set(env, timer, sb_env_now(env) + x->resend_wait);
 }
 
 static void ask_tcp(sb_exchange *x)
 {
     sb_env *env = x->op.env;
     close_socket(x);
+    sb_timer_stop(env, &x->resend);
     x->over_tcp = true;
     x->near_misses = 0;
     x->stream_size = 0;
@@ -175,9 +203,7 @@ static size_t write_query(sb_exchange *x, uint8_t *buffer, size_t capacity)
 static void sent(sb_exchange *x, sb_protocol protocol)
 {
     x->protocol = (uint8_t)protocol;
-    x->sent_at = sb_env_now(x->op.env);
     x->server->queries++;
-    sb_upstream_asked(x->ups, x->server);
     sb_count(sb_upstreams_stats(x->ups), SB_COUNT_UP_QUERIES);
     emit(x, SB_EVENT_QUERY, x->protocol, x->sends);
     if (x->sends < UINT8_MAX)
@@ -213,14 +239,16 @@ static void udp_failed(void *owner, sb_socket socket, sb_status why)
 static void tcp_connected(void *owner, sb_socket socket)
 {
     sb_exchange *x = owner;
-    uint8_t query[2 + QUERY_MAX];
+    uint8_t query[2 + SB_EXCHANGE_QUERY_MAX];
     size_t size = write_query(x, query + 2, sizeof query - 2);
     sb_store_u16(query, (uint16_t)size);
     /* One write: a length alone in a segment upsets some servers (RFC 7766 §8). */
     sb_status status = x->op.env->ops->stream_write(x->op.env, socket, query, size + 2);
-    if (status == SB_OK)
+    x->sent_at = sb_env_now(x->op.env);
+    if (status == SB_OK) {
+        sb_upstream_asked(x->ups, x->server);
         sent(x, x->server->tls ? SB_PROTOCOL_TLS : SB_PROTOCOL_TCP);
-    else
+    } else
         sb_op_finish(&x->op, status);
 }
 
@@ -413,6 +441,7 @@ static void stop(sb_op *op)
 {
     sb_exchange *x = sb_container_of(op, sb_exchange, op);
     close_socket(x);
+    sb_timer_stop(op->env, &x->resend);
     sb_free(x->stream);
     x->stream = NULL;
     x->stream_size = x->stream_capacity = 0;
@@ -465,10 +494,16 @@ static void report(sb_exchange *x)
         x->op.status != SB_MALFORMED)
         sb_upstream_succeeded(x->ups, x->server, (sb_protocol)x->protocol,
                               x->rtt); /* it works, and it means no */
-    else if (is_names_own(x))
+    else if (is_names_own(x) || is_others_answered(x))
         sb_upstream_failed_again(x->ups, x->server, x->op.status);
     else
         sb_upstream_failed(x->ups, x->server, x->op.status);
+}
+
+/* Silence about this name while others are answered is the name's own, or its zone's. */
+static bool is_others_answered(const sb_exchange *x)
+{
+    return x->op.status == SB_TIMEOUT && x->sends > 0 && x->server->last_success > x->sent_at;
 }
 
 /* One broken zone, asked again and again, must not take a healthy server down. */

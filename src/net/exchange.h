@@ -22,6 +22,9 @@ typedef enum sb_reject {
     SB_REJECT_QUESTION /* another name, type or class, or none */
 } sb_reject;
 
+#define SB_EXCHANGE_SENDS 3 /* of one question to one server: a packet may be lost, and another */
+#define SB_EXCHANGE_QUERY_MAX 512 /* header, question (259) and OPT with room */
+
 typedef struct sb_exchange {
     sb_op op;            /* first: done's argument. OK: answer is set (positive or negative) */
     sb_upstream *server; /* referenced until the end of the operation's memory: sb_exchange_fini */
@@ -38,7 +41,12 @@ typedef struct sb_exchange {
     sb_ns sent_at;
     uint16_t id;
     uint8_t near_misses;
-    uint8_t sends; /* queries sent so far */
+    uint8_t sends;     /* queries sent so far */
+    uint8_t sends_max; /* the caller may set it after the start; SB_EXCHANGE_SENDS until then */
+    sb_timer resend;
+    sb_ns resend_wait;
+    uint8_t query[SB_EXCHANGE_QUERY_MAX];
+    size_t query_size;
     bool edns, edns_refused, over_tcp, reported, probing;
     bool following;    /* the same question is under way to the same server: waits for its end */
     sb_list link;      /* the server's exchanges, or the leader's followers */

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #define DEAD_EVERY SB_S
+#define DOUBTFUL_EVERY (100 * SB_MS)
 #define PROBE_TIMEOUT (3 * SB_S) /* nobody waits: a server that got slow may show it */
 
 typedef struct probe {
@@ -62,28 +63,37 @@ static bool start(sb_reviver *r, sb_upstream *server, const sb_question *questio
     sb_ns now = sb_env_now(sb_upstreams_env(r->ups));
     sb_exchange_start(&p->exchange, r->ups, server, question, 0, NULL, now + PROBE_TIMEOUT,
                       probe_done);
+    p->exchange.sends_max = 1; /* the next probe is the repetition */
     return true;
 }
 
-/* The one that waits longest has its turn. */
-static sb_upstream *longest_unasked(const sb_pool *pool)
+/* One of them answered a moment ago: it may be some names that are broken, not the servers. */
+static bool is_doubtful(const sb_reviver *r, const sb_pool *pool)
 {
-    sb_upstream *best = NULL;
-    for (unsigned i = 0; i < pool->count; i++) {
-        sb_upstream *s = pool->servers[i];
-        if (s->breaker == SB_BREAKER_OPEN && (!best || s->probed_at < best->probed_at))
-            best = s;
-    }
-    return best;
+    for (unsigned i = 0; i < pool->count; i++)
+        if (sb_upstream_works(r->ups, pool->servers[i]))
+            return true;
+    return false;
+}
+
+void sb_reviver_tick(sb_reviver *reviver)
+{
+    const sb_pool *pool;
+    sb_upstream *server;
+    sb_ns now = sb_env_now(sb_upstreams_env(reviver->ups));
+    /* One pace for all, and turns: a route that stays dead must not keep another from recovering.
+     */
+    if (now >= reviver->dead_at && sb_upstreams_longest_dead(reviver->ups, &pool, &server) &&
+        start(reviver, server, &pool->probe))
+        reviver->dead_at = now + (is_doubtful(reviver, pool) ? DOUBTFUL_EVERY : DEAD_EVERY);
 }
 
 void sb_reviver_use(sb_reviver *reviver, const sb_pool *pool, const sb_question *question)
 {
     sb_ns now = sb_env_now(sb_upstreams_env(reviver->ups));
     if (sb_pool_dead(reviver->ups, pool)) {
-        sb_upstream *server = now >= reviver->dead_at ? longest_unasked(pool) : NULL;
-        if (server && start(reviver, server, question))
-            reviver->dead_at = now + DEAD_EVERY;
+        sb_upstreams_remember(reviver->ups, question, false);
+        sb_reviver_tick(reviver);
         return;
     }
     for (unsigned i = 0; i < pool->count; i++) {

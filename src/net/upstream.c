@@ -10,7 +10,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define FAILURES_TO_OPEN 3     /* one loss is the network, three in a row are the server */
+#define FAILURES_TO_OPEN 3 /* one loss is the network, three in a row are the server */
+/* Refused names in a row that condemn the last server of a route: then it is probed, not asked. */
+#define REFUSALS_TO_OPEN 10
 #define BACKOFF_MIN (1 * SB_S) /* DESIGN §5: back-off 1 s to 60 s */
 #define BACKOFF_MAX (60 * SB_S)
 #define ATTEMPT_MIN (200 * SB_MS)
@@ -54,6 +56,7 @@ static void server_settle(sb_upstream *server, const sb_server_setting *setting)
 static bool is_own(sb_upstreams *ups, const sb_settings *settings, const sb_addr *addr);
 static void forgive(sb_upstreams *ups, sb_upstream *server);
 static bool is_better(const sb_upstreams *ups, const sb_upstream *a, const sb_upstream *b);
+static bool has_company(const sb_upstreams *ups, const sb_upstream *server);
 static void breaker_open(sb_upstreams *ups, sb_upstream *server, sb_status why);
 static void breaker_close(sb_upstreams *ups, sb_upstream *server);
 static void recovery_fire(sb_timer *timer);
@@ -148,6 +151,46 @@ const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name)
     return best;
 }
 
+void sb_upstreams_remember(sb_upstreams *ups, const sb_question *question, bool answered)
+{
+    const sb_pool *found = sb_upstreams_pool(ups, &question->name);
+    sb_pool *pool = &ups->pools[found - ups->pools];
+    if (!answered && pool->probe_answered)
+        return;
+    pool->probe = *question;
+    pool->probe_answered = answered;
+}
+
+bool sb_upstreams_longest_dead(const sb_upstreams *ups, const sb_pool **ret_pool,
+                               sb_upstream **ret_server)
+{
+    sb_upstream *best = NULL;
+    for (size_t i = 0; i < ups->pool_count; i++) {
+        const sb_pool *pool = &ups->pools[i];
+        if (pool->probe.name.size == 0 || !sb_pool_dead(ups, pool))
+            continue;
+        for (unsigned k = 0; k < pool->count; k++) {
+            sb_upstream *server = pool->servers[k];
+            if (server->breaker != SB_BREAKER_OPEN ||
+                (best && server->probed_at >= best->probed_at))
+                continue;
+            best = server;
+            *ret_pool = pool;
+        }
+    }
+    *ret_server = best;
+    return best != NULL;
+}
+
+bool sb_upstreams_any_dead(const sb_upstreams *ups)
+{
+    for (size_t i = 0; i < ups->pool_count; i++)
+        if (ups->pools[i].probe.name.size > 0 && ups->pools[i].count > 0 &&
+            sb_pool_dead(ups, &ups->pools[i]))
+            return true;
+    return false;
+}
+
 sb_upstream *sb_upstream_ref(sb_upstream *server)
 {
     server->refs++;
@@ -204,7 +247,10 @@ sb_ns sb_upstream_hedge_delay(const sb_upstream *server)
     sb_ns p95 = quantile(server, 950), median = quantile(server, 500);
     if (p95 == 0)
         return HEDGE_UNKNOWN;
-    sb_ns delay = p95 < 3 * median ? p95 : 3 * median;
+    /* A timer and a busy loop are late by a millisecond: without a margin the usual would be
+     * hedged. */
+    sb_ns late = p95 + p95 / 4 + SB_MS;
+    sb_ns delay = late < 3 * median ? late : 3 * median;
     return delay < HEDGE_FLOOR ? HEDGE_FLOOR : delay;
 }
 
@@ -268,6 +314,17 @@ void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server)
         server->unanswered_since = sb_env_now(ups->env);
 }
 
+bool sb_upstream_works(const sb_upstreams *ups, const sb_upstream *server)
+{
+    return server->last_success && sb_env_now(ups->env) - server->last_success < WORKS_FOR;
+}
+
+void sb_upstream_asked_again(sb_upstreams *ups, sb_upstream *server)
+{
+    if (!sb_upstream_works(ups, server))
+        sb_upstream_asked(ups, server);
+}
+
 void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_ns elapsed)
 {
     /* A loser that had less than its usual time has not shown anything. */
@@ -305,7 +362,7 @@ void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status
     /* Broken zones come in clusters: while other names are answered, refusals are the names' own.
      */
     bool refusal = status == SB_SERVFAIL || status == SB_REFUSED;
-    bool works = server->last_success && now - server->last_success < WORKS_FOR;
+    bool works = sb_upstream_works(ups, server);
     if (server->failures < UINT32_MAX && !(refusal && works))
         server->failures++;
     server->last_failure = now;
@@ -314,11 +371,33 @@ void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status
         server->timeouts++;
     else
         server->errors++;
+    /* Who answers, be it no, stands in nobody's way unless somebody else can be asked instead. */
+    if (refusal && !has_company(ups, server) && server->failures < REFUSALS_TO_OPEN) {
+        if (server->breaker != SB_BREAKER_CLOSED)
+            breaker_close(ups, server);
+        return;
+    }
     /* Failures of questions sent before it opened say nothing new: only a probe doubles the
      * back-off. */
     if (server->breaker == SB_BREAKER_HALF_OPEN ||
         (server->breaker == SB_BREAKER_CLOSED && server->failures >= FAILURES_TO_OPEN))
         breaker_open(ups, server, status);
+}
+
+/* In some pool of its own another server lets questions through. */
+static bool has_company(const sb_upstreams *ups, const sb_upstream *server)
+{
+    for (size_t i = 0; i < ups->pool_count; i++) {
+        const sb_pool *pool = &ups->pools[i];
+        bool member = false, other = false;
+        for (unsigned k = 0; k < pool->count; k++) {
+            member |= pool->servers[k] == server;
+            other |= pool->servers[k] != server && pool->servers[k]->breaker == SB_BREAKER_CLOSED;
+        }
+        if (member && other)
+            return true;
+    }
+    return false;
 }
 
 void sb_upstream_failed_again(sb_upstreams *ups, sb_upstream *server, sb_status status)

@@ -52,6 +52,8 @@ typedef struct sb_pool {
     sb_upstream **servers; /* each referenced */
     unsigned *tiers;
     unsigned count;
+    sb_question probe; /* a real question to probe dead servers with; name.size 0: none yet */
+    bool probe_answered;
 } sb_pool;
 
 typedef struct sb_upstreams sb_upstreams;
@@ -65,6 +67,13 @@ SB_MUST_USE sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_setting
 /* Longest suffix wins; the default pool when none. Never NULL. Pools stay until the next configure:
  * hold servers, not pools. */
 const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name);
+/* A question of the route, for probes: one that was answered says most. */
+void sb_upstreams_remember(sb_upstreams *ups, const sb_question *question, bool answered);
+/* Of all dead routes the server that has waited longest for a probe; false: none. */
+bool sb_upstreams_longest_dead(const sb_upstreams *ups, const sb_pool **ret_pool,
+                               sb_upstream **ret_server);
+/* True when some route that has been asked anything has no server left. */
+bool sb_upstreams_any_dead(const sb_upstreams *ups);
 sb_upstream *sb_upstream_ref(sb_upstream *server);
 void sb_upstream_unref(sb_upstream *server);
 
@@ -77,7 +86,8 @@ bool sb_pool_dead(const sb_upstreams *ups, const sb_pool *pool);
 /* Smoothed round trip of the server that would be asked first, 0 unknown: patience is made of it.
  */
 sb_ns sb_pool_rtt(sb_upstreams *ups, const sb_pool *pool);
-/* When a second server joins: min(p95, 3 × median), at least 5 ms; 50 ms when unknown. */
+/* When a second server joins: min(p95 and a margin, 3 × median), at least 5 ms; 50 ms when unknown.
+ */
 sb_ns sb_upstream_hedge_delay(const sb_upstream *server);
 /* Silence that counts as failure: 4 × p99, at least 50 ms; 400 ms when unknown. */
 sb_ns sb_upstream_silence(const sb_upstream *server);
@@ -90,8 +100,12 @@ bool sb_upstream_is_shaky(const sb_upstream *server);
 void sb_upstreams_earn(sb_upstreams *ups, uint32_t hedge_permille);
 bool sb_upstreams_spend(sb_upstreams *ups);
 
-/* An exchange sent a query. */
+/* An exchange sent a query / sent it once more, which says something of a server only when it has
+ * not answered anybody lately. */
 void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server);
+void sb_upstream_asked_again(sb_upstreams *ups, sb_upstream *server);
+/* True when it answered within the last seconds. */
+bool sb_upstream_works(const sb_upstreams *ups, const sb_upstream *server);
 /* An exchange was cancelled `elapsed` after its query: a loser took at least that long. */
 void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_ns elapsed);
 /* Verdicts of an exchange. failure: SERVFAIL, REFUSED, garbage, timeout, network errors. Breaker: 3

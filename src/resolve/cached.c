@@ -1,5 +1,5 @@
 /* Strategy cached: what the cache file holds and is fresh. Loop thread. */
-#include "resolve/strategy.h"
+#include "resolve/verdict.h"
 
 static bool cached_applies(const sb_ctx *ctx, const sb_asked *asked)
 {
@@ -15,7 +15,8 @@ static bool cached_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *ret_
     if (sb_l1_get(ctx->l1, &key, ctx->scratch, &entry) != SB_OK)
         return false;
     sb_tick now = sb_l1_now(ctx->l1);
-    if (sb_l1_freshness(&entry, now) != SB_FRESH)
+    if (sb_l1_freshness(&entry, now) != SB_FRESH ||
+        sb_doubt_shuns(ctx, asked, asked->question.type, (sb_kind)entry.kind))
         return false;
     sb_answer *answer = sb_answer_of_entry(&entry);
     if (!answer)

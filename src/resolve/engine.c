@@ -386,6 +386,7 @@ void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
                                      SB_TYPE_PTR,  SB_TYPE_NS,   SB_TYPE_SOA,   SB_TYPE_NAPTR};
     sb_question question = asked->question;
     sb_l1_key key = {.question = &question, .view = asked->view};
+    sb_tick now = sb_l1_now(e->l1);
     size_t n = kind == SB_KIND_NXDOMAIN ? SB_ARRAY_SIZE(types) : 0;
     for (size_t i = 0; i <= n; i++) {
         question.type = i < n ? types[i] : asked->question.type;
@@ -393,8 +394,17 @@ void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
             sb_l1_entry entry;
             question.dnssec_ok = variant & 1;
             question.checking_disabled = variant & 2;
-            if (sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &entry) == SB_OK &&
-                entry.kind == SB_KIND_POSITIVE && sb_l1_remove(e->l1, &key) == SB_OK)
+            /* What was asked with CD was never validated: no word against what was. */
+            if (asked->question.checking_disabled && !question.checking_disabled)
+                continue;
+            if (sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &entry) != SB_OK ||
+                entry.kind != SB_KIND_POSITIVE)
+                continue;
+            /* Some servers deny the whole name for an AAAA (RFC 4074 §4.2): what the authority
+             * still stands for under another type is asked again before it is forgotten. */
+            if (question.type != asked->question.type && now < entry.life.expires)
+                continue;
+            if (sb_l1_remove(e->l1, &key) == SB_OK)
                 sb_events_emit(&e->events, (sb_event){.type = SB_EVENT_FORGET,
                                                       .name = sb_name_digest(&question.name),
                                                       .a = question.type});
@@ -417,9 +427,16 @@ static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
     return false;
 }
 
-void sb_engine_learn(sb_engine *e, const sb_asked *asked, const sb_answer *answer, bool believed)
+void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer, bool believed)
 {
     sb_ctx ctx = sb_engine_ctx(e, e->settings);
+    sb_asked now, *asked = &now;
+    /* Stored by the rules of today: readers serve it at today's epoch. */
+    sb_engine_asked(e, e->settings, &began->question, asked);
+    asked->flight = began->flight;
+    if (asked->view != began->view || /* its route is gone */
+        sb_doubt_shuns(&ctx, asked, asked->question.type, (sb_kind)answer->kind))
+        return;
     sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_now(e->l1));
     sb_l1_key key = {.question = &asked->question, .view = asked->view};
     bool overridden = is_overridden(&ctx, asked);

@@ -48,37 +48,23 @@ static sb_status configure_upstreams(sb_engine *e, bool force)
     return status;
 }
 
-/* The question to probe a dead route with: one that was answered once says most about its servers.
- */
-static const sb_question *dead_question(const sb_engine *e)
-{
-    const sb_question *candidates[] = {&e->last_answered, &e->last_failed};
-    for (size_t i = 0; i < SB_ARRAY_SIZE(candidates); i++)
-        if (candidates[i]->name.size > 0 &&
-            sb_pool_dead(e->upstreams, sb_upstreams_pool(e->upstreams, &candidates[i]->name)))
-            return candidates[i];
-    return NULL;
-}
-
-/* With every server dead a real question goes out once a second, also when nobody asks (DESIGN §5).
- */
+/* With every server of a route dead a real question goes out once a second, also when nobody asks
+ * (DESIGN §5). */
 static void probe_dead(sb_timer *timer)
 {
     sb_engine *e = sb_container_of(timer, sb_engine, probe);
-    const sb_question *question = dead_question(e);
-    if (!question)
-        return;
-    const sb_pool *pool = sb_upstreams_pool(e->upstreams, &question->name);
-    sb_reviver_use(e->reviver, pool, question);
-    /* At least a little later: every probe may be under way. */
+    sb_reviver_tick(e->reviver);
+    /* None to probe now: all are alive, or their probes are under way and end in time to come back.
+     */
     sb_ns soon = sb_env_now(e->env) + 100 * SB_MS, next = sb_reviver_next(e->reviver);
-    sb_timer_set(e->env, timer, next > soon ? next : soon);
+    if (sb_upstreams_any_dead(e->upstreams))
+        sb_timer_set(e->env, timer, next > soon ? next : soon);
 }
 
 void sb_engine_watch_dead(sb_engine *engine, const sb_question *failed)
 {
-    engine->last_failed = *failed;
-    if (!sb_timer_armed(&engine->probe) && dead_question(engine))
+    sb_upstreams_remember(engine->upstreams, failed, false);
+    if (!sb_timer_armed(&engine->probe) && sb_upstreams_any_dead(engine->upstreams))
         sb_timer_set(engine->env, &engine->probe, sb_reviver_next(engine->reviver));
 }
 

@@ -196,7 +196,8 @@ static void log_degraded(sb_flight *f, sb_trouble *trouble, const sb_offer *offe
     emit(f, SB_EVENT_DEGRADED, f->failure, offer->source, 0);
     sb_log(RESOLVE, WARN, "serving a fall-back", "name=%s source=%s age_s=%u reason=\"%s\"",
            sb_log_escape(quoted, sizeof quoted, sb_name_text(&f->asked.question.name, name)),
-           sb_source_text(offer->source), offer->age_s, sb_status_text(f->failure));
+           sb_source_text(offer->source), offer->age_s,
+           f->denied ? "denial not believed" : sb_status_text(f->failure));
 }
 
 static void note_recovered(sb_flight *f)
@@ -217,7 +218,8 @@ static void end_badly(sb_flight *f)
     f->best = (sb_offer){0};
     /* A refused denial is no failure of the DNS; a two-label .local without anybody to ask neither.
      */
-    bool failed = untrusted.rank == SB_RANK_NONE && f->attempt_count > 0;
+    f->denied = untrusted.rank != SB_RANK_NONE;
+    bool failed = !f->denied && f->attempt_count > 0;
     if (!forbids_fallback(f->failure_ede))
         f->best = sb_flight_fallback(&f->ctx, &f->asked, false);
     if (untrusted.rank > f->best.rank) {
@@ -230,7 +232,8 @@ static void end_badly(sb_flight *f)
         f->best.ede_text = f->doubt;
     bool known = f->best.rank > SB_RANK_UNTRUSTED_NEGATIVE;
     if (failed || known) {
-        sb_trouble *t = sb_troubles_add(&e->troubles, &f->key, f->failure, f->failure_ede,
+        sb_status why = f->denied ? SB_OK : f->failure;
+        sb_trouble *t = sb_troubles_add(&e->troubles, &f->key, why, f->failure_ede,
                                         sb_env_now(e->env), known ? f->settings->cache.recheck : 0);
         if (t)
             t->reason = f->doubt;
@@ -263,7 +266,7 @@ static void settle_all(sb_flight *f)
             .failure_ede = f->failure_ede,
             .tried = f->tried,
             .tried_count = f->tried_count,
-            .error = failed && f->attempt_count > 0,
+            .error = failed && !f->denied && f->attempt_count > 0,
         };
         sb_query_settle(query, &settling);
     }
@@ -310,7 +313,7 @@ static void flight_done(sb_op *op)
         sb_engine_learn(f->engine, &f->asked, answer, true);
         sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);
         f->best.ttl_cap_s = (life.due - 1) / SB_TICKS_PER_S;
-        f->engine->last_answered = f->asked.question;
+        sb_upstreams_remember(f->engine->upstreams, &f->asked.question, true);
         note_recovered(f);
     } else {
         end_badly(f);

@@ -33,8 +33,6 @@ struct sb_engine {
     sb_ns doubt_until;
     sb_timer tick;
     uint64_t ticks;
-    /* Real questions to probe dead servers with, the first that fits; name.size 0: none. */
-    sb_question last_answered, last_failed;
     sb_timer probe, recovery;
     sb_pace pace;
     sb_service *services;
@@ -65,6 +63,7 @@ typedef struct sb_flight {
     const char *doubt;      /* static: why a denial is not believed, or NULL */
     bool impatient;         /* stale may be served */
     bool desperate;         /* any fall-back may be served */
+    bool denied;            /* a server answered, with a denial not believed: no failure */
     unsigned settled_early; /* waiters sent away with a fall-back before the end */
     sb_ns began;
 } sb_flight;

@@ -74,6 +74,17 @@ bool sb_type_is_address(uint16_t type)
     return type == SB_TYPE_A || type == SB_TYPE_AAAA;
 }
 
+bool sb_policy_doubts(const sb_policy *policy, uint16_t type, sb_kind kind)
+{
+    sb_family family = type == SB_TYPE_A ? SB_FAMILY_4 : SB_FAMILY_6;
+    if (kind == SB_KIND_POSITIVE || !sb_type_is_address(type))
+        return false;
+    for (size_t i = 0; i < policy->emergency_count; i++)
+        if (kind == SB_KIND_NXDOMAIN || policy->emergency[i].family == family)
+            return true;
+    return false; /* an empty AAAA of a name whose address is an A is nothing special */
+}
+
 bool sb_policy_hides(const sb_policy *policy, uint16_t type)
 {
     return (type == SB_TYPE_A && policy->family == SB_ONLY_6) ||
@@ -89,14 +100,16 @@ static bool loopback_reverse(const sb_name *name)
     return name_below(name, "127.in-addr.arpa") || sb_name_equal(name, &v6);
 }
 
-/* A name of four decimal labels: asked by programs that pass literals through. */
+/* An address asked as a name: programs that pass literals through do it. */
 static bool literal_of(const sb_name *name, sb_addr *ret_addr)
 {
     char text[SB_NAME_TEXT_MAX];
-    if (sb_name_labels(name) != 4 || name->size > 17)
+    unsigned labels = sb_name_labels(name);
+    if ((labels != 4 && labels != 1) || name->size > 41 + 1)
         return false;
     sb_name_text(name, text);
-    return sb_addr_parse(text, strlen(text), ret_addr) && ret_addr->family == SB_FAMILY_4;
+    return sb_addr_parse(text, strlen(text), ret_addr) &&
+           ret_addr->family == (labels == 4 ? SB_FAMILY_4 : SB_FAMILY_6);
 }
 
 sb_special sb_special_of(const sb_question *question, bool routed)

@@ -37,6 +37,9 @@ SB_MUST_USE sb_status sb_special_answer(sb_special special, const sb_question *q
 /* True when the family policy hides this address type (A under ipv6-only, AAAA under ipv4-only). */
 bool sb_policy_hides(const sb_policy *policy, uint16_t type);
 bool sb_type_is_address(uint16_t type);
+/* A name with emergency addresses is one its owner insists on: a bare denial of its addresses is
+ * not believed, be it new or kept from before. */
+bool sb_policy_doubts(const sb_policy *policy, uint16_t type, sb_kind kind);
 
 /* The life of an answer learned at `now`: TTL floor and cap, RFC 2308 for negatives, saturating. A
  * TTL of 0 is stored already expired; the floor touches neither it nor negatives. */

@@ -2,7 +2,7 @@
  *
  * An entry that is only capped (`ttl_max`) and within the authority's own TTL is not stale: served
  * without EDE 3. Loop thread. */
-#include "resolve/strategy.h"
+#include "resolve/verdict.h"
 
 static bool stale_applies(const sb_ctx *ctx, const sb_asked *asked)
 {
@@ -19,6 +19,7 @@ static bool load(const sb_ctx *ctx, const sb_asked *asked, unsigned variant, sb_
     question.checking_disabled ^= (bool)(variant & 2);
     sb_l1_key key = {.question = &question, .view = asked->view};
     return sb_l1_get(ctx->l1, &key, ctx->scratch, ret_entry) == SB_OK &&
+           !sb_doubt_shuns(ctx, asked, question.type, (sb_kind)ret_entry->kind) &&
            sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) != SB_DEAD;
 }
 

@@ -139,12 +139,18 @@ bool sb_doubt_in_window(const sb_ctx *ctx)
     return sb_env_now(ctx->env) < ctx->doubt_until;
 }
 
+bool sb_doubt_shuns(const sb_ctx *ctx, const sb_asked *asked, uint16_t type, sb_kind kind)
+{
+    return sb_policy_doubts(&asked->policy, type, kind) &&
+           !sb_doubts_obeyed(ctx->doubts, &asked->question.name);
+}
+
 bool sb_doubt_concerns(const sb_ctx *ctx, const sb_asked *asked, const sb_answer *negative)
 {
     const sb_policy *policy = &asked->policy;
     if (sb_doubts_obeyed(ctx->doubts, &asked->question.name))
         return false;
-    if (policy->emergency_count > 0 && sb_type_is_address(asked->question.type))
+    if (sb_policy_doubts(policy, asked->question.type, (sb_kind)negative->kind))
         return true;
     if (!policy->protect && !sb_doubt_in_window(ctx))
         return false;

@@ -46,6 +46,9 @@ bool sb_doubts_obeyed(const sb_doubts *doubts, const sb_name *name);
 
 /* Shortly after a network change: captive portals and half-configured resolvers speak. */
 bool sb_doubt_in_window(const sb_ctx *ctx);
+/* True for denials, new or kept, of what emergency addresses stand for, unless the operator obeys
+ * them. */
+bool sb_doubt_shuns(const sb_ctx *ctx, const sb_asked *asked, uint16_t type, sb_kind kind);
 /* True when this negative answer contradicts what policy or a recent network change protects. */
 bool sb_doubt_concerns(const sb_ctx *ctx, const sb_asked *asked, const sb_answer *negative);
 

@@ -12,7 +12,8 @@
 
 /* Pause before the second round over the servers; doubles per round, ± 50 % jitter. */
 #define ROUND_PAUSE (50 * SB_MS)
-#define ATTEMPT_MOST (4 * SB_S)
+/* A server that got slow must be able to answer: its queries are repeated meanwhile. */
+#define EXCHANGE_MOST (4 * SB_S)
 /* Somebody else's probe may show within this that the servers are back; then there is a failure to
  * tell. */
 #define PROBE_WAIT (600 * SB_MS)
@@ -39,10 +40,13 @@ struct wire {
     const sb_answer
         *held;     /* a negative of the later lane, while the earlier one may still know better */
     uint64_t used; /* servers asked this round, a bit per pool index */
-    unsigned sent;
+    unsigned sent; /* queries of ended exchanges, this link */
+    unsigned turns;
     unsigned round;
     unsigned links;
     sb_ns began;
+    bool silence;    /* this round somebody gave no answer: who did will hardly say otherwise in a
+                        moment */
     sb_status worst; /* why the last exchange failed */
 };
 
@@ -109,6 +113,18 @@ static void stop_lanes(wire *w)
     w->held = NULL;
 }
 
+/* An alias may lead to a name that is kept off the wire (RFC 6761, 6762, 7686). */
+static const sb_answer *special_target(const wire *w)
+{
+    const sb_pool *pool = sb_upstreams_pool(w->attempt.ctx->upstreams, &w->question.name);
+    sb_special special = sb_special_of(&w->question, pool->suffix.size > 1);
+    sb_answer *answer = NULL;
+    sb_status status = sb_special_answer(special, &w->question, &answer);
+    if (special == SB_SPECIAL_LINK_LOCAL)
+        status = sb_answer_empty(&w->question, SB_KIND_NXDOMAIN, 0, SB_SOURCE_SPECIAL, &answer);
+    return status == SB_OK ? answer : NULL;
+}
+
 /* The verdict of this link of the chain; takes the reference. */
 static void got_answer(wire *w, const sb_answer *take_answer)
 {
@@ -132,7 +148,11 @@ static void got_answer(wire *w, const sb_answer *take_answer)
     sb_answer_target(answer, &w->question.name);
     sb_name_fold(&w->question.name);
     w->used = 0;
-    ask_next(w);
+    const sb_answer *special = special_target(w);
+    if (special)
+        got_answer(w, special); /* closed, so no deeper than this */
+    else
+        ask_next(w);
 }
 
 /* RFC 8914: validation and policy verdicts; another server must not be asked to say otherwise. */
@@ -141,8 +161,16 @@ static bool is_verdict(int ede)
     return (ede >= 6 && ede <= 12) || (ede >= 15 && ede <= 18);
 }
 
-/* First valid positive wins; a negative waits for the end of every earlier server's attempt: an
- * inside and an outside resolver must not race. */
+static void take_held(wire *w)
+{
+    const sb_answer *held = w->held;
+    w->held = NULL;
+    got_answer(w, held);
+}
+
+/* First valid positive wins; a denial waits for the end of every earlier server's attempt: an
+ * inside and an outside resolver must not race. An empty answer vouches for the name itself: it
+ * waits no longer than a hedge does. */
 static void lane_answered(lane *l)
 {
     wire *w = l->wire;
@@ -151,6 +179,10 @@ static void lane_answered(lane *l)
     if (answer->kind != SB_KIND_POSITIVE && other->asking && other->turn < l->turn) {
         sb_answer_unref(w->held);
         w->held = sb_answer_ref(answer);
+        if (answer->kind == SB_KIND_NODATA)
+            sb_timer_set(w->attempt.ctx->env, &w->hedge,
+                         sb_env_now(w->attempt.ctx->env) +
+                             sb_upstream_hedge_delay(other->exchange.server));
         return;
     }
     got_answer(w, sb_answer_ref(answer));
@@ -160,13 +192,12 @@ static void lane_failed(lane *l, sb_status status)
 {
     wire *w = l->wire;
     w->worst = status;
+    w->silence |= l->exchange.rcode == 0xffff;
     w->attempt.ede = l->exchange.ede;
     if (is_verdict(l->exchange.ede)) {
         fail(w, status);
     } else if (w->held && !any_asking(w)) {
-        const sb_answer *held = w->held;
-        w->held = NULL;
-        got_answer(w, held);
+        take_held(w);
     } else if (!any_asking(w)) {
         ask_next(w);
     }
@@ -179,6 +210,7 @@ static void exchange_done(sb_op *op)
     sb_ns took = sb_env_now(op->env) - l->asked_at;
     sb_outcome outcome = op->status == SB_OK ? SB_OUTCOME_OK : sb_outcome_of_status(op->status);
     l->asking = false;
+    l->wire->sent += x->sends ? x->sends : 1;
     if (op->status == SB_OK && x->answer->kind == SB_KIND_NXDOMAIN)
         outcome = SB_OUTCOME_NXDOMAIN;
     else if (op->status == SB_OK && x->answer->kind == SB_KIND_NODATA)
@@ -190,24 +222,33 @@ static void exchange_done(sb_op *op)
         lane_failed(l, op->status);
 }
 
-/* Asks one server; the caller knows that a lane is free. */
+/* query.attempts bounds the queries of one link of the chain, those promised to a running lane
+ * included. */
+static unsigned queries_left(const wire *w)
+{
+    unsigned used = w->sent, most = w->attempt.ctx->settings->query.attempts;
+    for (unsigned i = 0; i < 2; i++)
+        if (w->lanes[i].asking)
+            used += w->lanes[i].exchange.sends_max;
+    return used < most ? most - used : 0;
+}
+
+/* Asks one server; the caller knows that a lane is free and a query left. */
 static void ask_server(wire *w, const sb_pool *pool, int index)
 {
     const sb_ctx *ctx = w->attempt.ctx;
     lane *l = &w->lanes[w->lanes[0].asking];
     sb_upstream *server = pool->servers[index];
+    unsigned left = queries_left(w);
     w->used |= UINT64_C(1) << (index & 63);
     l->wire = w;
-    l->turn = w->sent++;
+    l->turn = w->turns++;
     l->asking = true;
     l->asked_at = sb_env_now(ctx->env);
     sb_exchange_fini(&l->exchange);
-    /* Later rounds are more patient: a server that got slow must be able to show it. */
-    sb_ns timeout = sb_upstream_attempt_timeout(server) << (w->round < 4 ? w->round : 4);
-    if (timeout > ATTEMPT_MOST)
-        timeout = ATTEMPT_MOST;
     sb_exchange_start(&l->exchange, ctx->upstreams, server, &w->question, w->attempt.asked->flight,
-                      &w->attempt.op, l->asked_at + timeout, exchange_done);
+                      &w->attempt.op, l->asked_at + EXCHANGE_MOST, exchange_done);
+    l->exchange.sends_max = (uint8_t)(left < SB_EXCHANGE_SENDS ? left : SB_EXCHANGE_SENDS);
     sb_timer_set(ctx->env, &w->hedge, l->asked_at + sb_upstream_hedge_delay(server));
 }
 
@@ -217,7 +258,11 @@ static void hedge_due(sb_timer *timer)
     wire *w = sb_container_of(timer, wire, hedge);
     const sb_ctx *ctx = w->attempt.ctx;
     const lane *first = &w->lanes[w->lanes[1].asking];
-    if (w->lanes[0].asking == w->lanes[1].asking || w->sent >= ctx->settings->query.attempts)
+    if (w->held) {
+        take_held(w);
+        return;
+    }
+    if (w->lanes[0].asking == w->lanes[1].asking || queries_left(w) == 0)
         return; /* both are busy, or a pause is on */
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
@@ -244,6 +289,7 @@ static void begin_round(wire *w)
     sb_ns pause = ROUND_PAUSE << (w->round < 6 ? w->round : 6);
     w->round++;
     w->used = 0;
+    w->silence = false;
     pause = sb_rand_range(&env->rand, pause / 2, pause + pause / 2);
     sb_timer_set(env, &w->pause, sb_env_now(env) + pause);
 }
@@ -263,7 +309,7 @@ static void ask_next(wire *w)
 {
     const sb_ctx *ctx = w->attempt.ctx;
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
-    if (w->sent >= ctx->settings->query.attempts || pool->count == 0) {
+    if (queries_left(w) == 0 || pool->count == 0) {
         fail(w, pool->count == 0 ? SB_UNREACHABLE : w->worst);
         return;
     }
@@ -271,7 +317,7 @@ static void ask_next(wire *w)
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
     if (index >= 0)
         ask_server(w, pool, index);
-    else if (!sb_pool_dead(ctx->upstreams, pool))
+    else if (!sb_pool_dead(ctx->upstreams, pool) && (w->silence || w->round == 0))
         begin_round(w);
     else if (w->sent > 0) /* what the last server said is the better reason than "all are dead" */
         fail(w, w->worst);

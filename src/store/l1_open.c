@@ -11,8 +11,11 @@
 
 #define TICK_NS (SB_S / SB_TICKS_PER_S)
 #define TICK_START (1u << 24) /* 24 days: what was learned before the file began can be said */
-#define TICK_LOST (1u << 31)  /* begins anew when no anchor is left; beyond 8 years of entries */
-#define TICK_LAST (15u << 28) /* 16 years: a file that came so far begins anew */
+/* Where the clock begins anew when no anchor is left: beyond 8 years of entries, and, by the wall
+ * clock, beyond those of the last time it was lost. */
+#define TICK_LOST (1u << 31)
+#define TICK_LOST_SPREAD (1u << 29) /* two years */
+#define TICK_LAST (15u << 28)       /* 16 years: a file that came so far begins anew */
 /* A power loss may bring back a header older than the entries: leave them room in the past. */
 #define BREAK_TICKS (3600u * SB_TICKS_PER_S)
 #define ABSURD_NS (SB_S * 86400 * 3653) /* ten years */
@@ -106,7 +109,7 @@ static void clock_start(sb_l1 *l1, const old_header *old, uint32_t policy_hash)
     l1->env->ops->clock(l1->env, &clock);
     uint32_t tick = TICK_START, unknown = old->unknown_before;
     if (old->known && !old->anchored) {
-        tick = unknown = TICK_LOST;
+        tick = unknown = TICK_LOST + (uint32_t)(clock.wall_ns / TICK_NS) % TICK_LOST_SPREAD;
     } else if (old->known) {
         bool same_boot = memcmp(old->anchor.boot_id, clock.boot_id, sizeof(clock.boot_id)) == 0;
         int64_t passed;
@@ -119,6 +122,8 @@ static void clock_start(sb_l1 *l1, const old_header *old, uint32_t policy_hash)
         else
             tick = old->anchor.tick + (uint32_t)(passed / TICK_NS);
     }
+    if (unknown > tick) /* damaged: nothing learned from now on would ever be fresh */
+        unknown = tick;
     memset(&l1->anchor, 0, sizeof(l1->anchor));
     memcpy(l1->anchor.boot_id, clock.boot_id, sizeof(clock.boot_id));
     l1->anchor.boot_ns = clock.boot_ns;

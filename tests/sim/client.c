@@ -32,6 +32,7 @@ void client_init(client *c, sim *s, subject *d)
         c->asks[i].c = c;
         c->asks[i].index = i;
         c->asks[i].state = ASK_FREE;
+        c->asks[i].generation = 0;
     }
     for (unsigned i = 0; i < CLIENT_CONNS; i++) {
         c->conns[i].c = c;

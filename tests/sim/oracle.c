@@ -7,7 +7,8 @@
 
 #include "dns/rdata.h"
 
-#define SLACK (SB_S + SB_S / 4) /* a second of TTL rounding, ticks, links */
+#define LATE (4 * SB_S + SB_S / 2) /* an exchange's whole life: a slow server's answer counts */
+#define SLACK (SB_S + SB_S / 4)    /* a second of TTL rounding, ticks, links */
 #define PATIENCE_MOST (1800 * SB_MS)
 #define BARE_TTL (5 * SB_S)    /* of a denial without SOA: enough to stop a tight loop */
 #define HEAL_TIME (100 * SB_S) /* longest back-off and the longest failure caching, with room */
@@ -664,7 +665,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
         return;
     }
     if (!p->positive && !p->serial) {
-        if (now > p->said + BARE_TTL + SB_S + SLACK && r->edns && !o->trouble)
+        if (now > p->said + BARE_TTL + LATE + SLACK && r->edns && !o->trouble)
             oracle_fail(o, "%s: a denial without SOA kept as fresh", oracle_text(q));
         return;
     }
@@ -678,7 +679,11 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
                     (double)(now - p->fresh_end) / (double)SB_S, p->authority_ttl_s);
     else if (p->authority_ttl_s == 0 && !just_now)
         oracle_fail(o, "%s: TTL 0 served from the cache as fresh", oracle_text(q));
-    uint32_t left_s = p->fresh_end > now ? (uint32_t)((p->fresh_end - now + SLACK) / SB_S) : 0;
+    /* The age is counted from the arrival, which a slow server can delay by an exchange's whole
+     * life. */
+    sb_ns late = SLACK + (o->open_chains ? 5 : 1) * LATE;
+    uint32_t left_s =
+        p->fresh_end + late > now ? (uint32_t)((p->fresh_end - now + late) / SB_S) : 0;
     if (p->ttl_least_s != UINT32_MAX && p->ttl_least_s > left_s + 1)
         oracle_fail(o, "%s: TTL %u, but %u s are left, as said %.3f s ago with TTL %u",
                     oracle_text(q), p->ttl_least_s, left_s, (double)(now - p->said) / (double)SB_S,
@@ -741,8 +746,11 @@ static void judge_denied(oracle *o, const parsed *p)
 {
     sb_ns *seen = o->denial_seen[p->id];
     sb_ns denied = p->said < sim_now(o->s) ? p->said : sim_now(o->s);
-    if (o->trouble || o->open_chains || o->z->nodes[p->id].protect)
-        return; /* a protected name's denial may be served without being believed */
+    /* A protected name's denial may be served without being believed; what was not validated denies
+     * nothing that was. */
+    if (o->trouble || o->open_chains || o->z->nodes[p->id].protect ||
+        (!p->positive && p->reply->question.checking_disabled))
+        return;
     if (p->positive) {
         if (p->said_last < seen[p->slot] && seen[p->slot] < p->reply->asked_at)
             oracle_fail(o, "%s: an answer of %.3f s, denied at %.3f s",
@@ -753,10 +761,10 @@ static void judge_denied(oracle *o, const parsed *p)
     }
     if (p->stale || !p->serial || !p->reply->edns)
         return;
-    for (int slot = 0; slot <= SLOT_TXT; slot++) {
-        if ((slot == p->slot || p->msg.rcode == SB_RCODE_NXDOMAIN) && denied > seen[slot])
-            seen[slot] = denied;
-    }
+    /* An NXDOMAIN leaves other types what the authority still stands for: each is denied by its
+     * own. */
+    if (denied > seen[p->slot])
+        seen[p->slot] = denied;
 }
 
 /* Once something newer was seen, the older does not come back unless somebody said it again. */

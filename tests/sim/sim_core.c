@@ -71,6 +71,7 @@ void sim_reset(sim *s, uint64_t seed)
     sb_rand_seed(&s->net, seed ^ 0x6e6574u);
     sb_rand_seed(&s->entropy, seed ^ 0x656e74726f7079u);
     s->faults = (sim_faults){0};
+    sim_netlink_reset(s);
     s->trace = 0x9e3779b97f4a7c15u;
     s->packets = s->steps_here = 0;
     s->on_step = NULL;

@@ -26,6 +26,7 @@ static const sb_env_ops table = {
     .stream_queued = sim_stream_queued,
     .stream_pause = sim_stream_pause,
     .close = close_socket,
+    .netlink_open = sim_netlink_open,
     .source_address = sim_source_address,
     .file_read = sim_file_read,
     .file_replace = sim_file_replace,

@@ -34,10 +34,13 @@ struct sim_host {
     sim_link link;
     sim_reach reach;
     bool stream_closed; /* TCP refused although UDP works */
-    bool tls_refused;   /* its certificate does not verify */
     void *owner;
     void (*datagram)(sim_host *, sim *, const sb_addr *from, const sb_addr *to,
                      const uint8_t *bytes, size_t size);
+    /* How TLS under that name ends: SB_OK (so also when NULL), SB_REFUSED for a certificate that
+     * does not verify, SB_MALFORMED where none is spoken. The stream itself carries plaintext. Must
+     * not act. */
+    sb_status (*refuse_tls)(sim_host *, sim *, const char *name);
     /* A stream arrives; false refuses it. */
     bool (*accepted)(sim_host *, sim *, sb_socket conn);
     void (*received)(sim_host *, sim *, sb_socket conn, const uint8_t *bytes, size_t size);
@@ -117,6 +120,35 @@ void sim_file_remove(sim *s, const char *path);
 uint8_t *sim_file_bytes(sim *s, const char *path, size_t *ret_size);
 /* Another process holds the lock of the file at path, or no longer. */
 void sim_file_lock(sim *s, const char *path, bool locked);
+
+/* The kernel's tables as netlink shows them; each change is notified. They say where the machine
+ * is and do not route the packets of hosts, which have links of their own. At a reset: lo (1),
+ * eth0 (2) with 10.9.0.1/24 and fd00::1/64, default ways through 10.9.0.254 and fe80::fe (both
+ * 02:00:00:00:00:fe), no established connections. */
+#define SIM_LO 1u
+#define SIM_ETH0 2u
+/* Adds a link, or changes it. !running: the cable is out. name NULL: removed with its addresses,
+ * routes and neighbours. point_to_point: a tunnel. */
+void sim_link_set(sim *s, uint32_t index, const char *name, bool running, bool point_to_point);
+void sim_address_set(sim *s, uint32_t index, const sb_prefix *address, bool present);
+/* gateway NULL: on the link itself. index 0: no default way of that family. source NULL: the
+ * interface's first address. */
+void sim_default_set(sim *s, sb_family family, uint32_t index, const sb_addr *gateway,
+                     const sb_addr *source);
+/* hardware NULL: not known (any more). Not notified, as the monitor does not listen there. */
+void sim_neighbour_set(sim *s, uint32_t index, const sb_addr *addr, const uint8_t hardware[6]);
+/* Messages are lost: every socket that listens to the kernel is told so. */
+void sim_netlink_lose(sim *s);
+/* A notification of a route that is not a default way, as busy machines see by the thousand. */
+void sim_route_noise(sim *s, const sb_prefix *to);
+/* Not SB_OK: netlink cannot be had, for that reason. */
+void sim_netlink_refuse(sim *s, sb_status refusal);
+/* So many established connections to that address; 0 takes them away. retransmits: what the other
+ * side has left unanswered. mapped: IPv4 on an IPv6 socket. */
+void sim_established_set(sim *s, const sb_addr *remote, unsigned count, uint8_t retransmits,
+                         bool mapped);
+/* Requests to the kernel so far. */
+uint64_t sim_netlink_requests(const sim *s);
 
 /* Network. Hosts stay the caller's memory until removed or reset. */
 void sim_host_add(sim *s, sim_host *host);

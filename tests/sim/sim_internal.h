@@ -32,7 +32,13 @@ typedef struct sim_env {
     bool frozen;
 } sim_env;
 
-typedef enum sim_slot_kind { SIM_FREE, SIM_UDP, SIM_STREAM, SIM_LISTENER } sim_slot_kind;
+typedef enum sim_slot_kind {
+    SIM_FREE,
+    SIM_UDP,
+    SIM_STREAM,
+    SIM_LISTENER,
+    SIM_NETLINK
+} sim_slot_kind;
 
 typedef struct sim_slot {
     uint32_t generation, index;
@@ -46,6 +52,8 @@ typedef struct sim_slot {
     sb_accepted *accepted;
     char path[108];
     sb_addr local, remote;
+    int netlink_protocol;
+    uint32_t netlink_groups;
     bool remote_set, connected, adopted, paused, ended, reuse_port;
     uint64_t tag;
     /* streams */
@@ -81,6 +89,39 @@ typedef struct sim_map {
     bool in_file;
 } sim_map;
 
+/* The kernel's tables, as netlink shows them. */
+#define SIM_LINKS_MAX 8
+#define SIM_ADDRESSES_MAX 64
+#define SIM_NEIGHBOURS_MAX 16
+#define SIM_CONNECTIONS_MAX 64
+typedef struct sim_kernel {
+    struct {
+        uint32_t index, flags; /* index 0: free */
+        char name[16];
+    } links[SIM_LINKS_MAX];
+    struct {
+        uint32_t interface; /* 0: free */
+        sb_prefix address;
+    } addresses[SIM_ADDRESSES_MAX];
+    struct {
+        uint32_t interface; /* 0: no default route */
+        sb_addr gateway, source;
+    } routes[2]; /* IPv4, IPv6 */
+    struct {
+        uint32_t interface; /* 0: free */
+        sb_addr addr;
+        uint8_t hardware[6];
+    } neighbours[SIM_NEIGHBOURS_MAX];
+    struct {
+        sb_addr remote;
+        unsigned count; /* 0: free */
+        uint8_t retransmits;
+        bool mapped;
+    } connections[SIM_CONNECTIONS_MAX];
+    sb_status refusal; /* of netlink_open; SB_OK */
+    uint64_t requests;
+} sim_kernel;
+
 struct sim {
     sb_ns now;
     sb_ns boot_at;   /* the universe's instant at which boot time was 0 */
@@ -90,6 +131,7 @@ struct sim {
     sb_list envs, hosts;
     sb_rand world, net, entropy;
     sim_faults faults;
+    sim_kernel kernel;
     uint64_t trace, packets, steps_here;
     bool verbose;
     void (*on_step)(void *);
@@ -132,6 +174,12 @@ sim_host *sim_host_find(sim *s, const sb_addr *addr);
 sb_ns sim_link_delay(sim *s, const sim_host *host);
 sb_addr sim_source_for(const sb_addr *remote);
 void sim_packet_seen(sim *s, const sim_packet *packet);
+
+/* sim_netlink: entries of the table */
+sb_status sim_netlink_open(sb_env *, int protocol, uint32_t groups, const sb_udp_events *,
+                           void *owner, sb_socket *ret, sb_why *);
+sb_status sim_netlink_send(sim *s, sim_slot *slot, const void *bytes, size_t size);
+void sim_netlink_reset(sim *s);
 
 /* sim_stream: entries of the table */
 sb_status sim_stream_connect(sb_env *, const sb_addr *remote, const char *tls_name,

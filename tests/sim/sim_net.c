@@ -142,8 +142,10 @@ sb_status sim_udp_send(sb_env *base, sb_socket socket, const sb_addr *to, const 
     sim_env *env = sim_env_of(base);
     sim *s = env->s;
     sim_slot *slot = sim_slot_get(s, socket);
-    if (env->frozen || !slot || slot->kind != SIM_UDP)
+    if (env->frozen || !slot || (slot->kind != SIM_UDP && slot->kind != SIM_NETLINK))
         return SB_CLOSED;
+    if (slot->kind == SIM_NETLINK)
+        return sim_netlink_send(s, slot, bytes, size);
     if (!to)
         to = &slot->remote;
     if (to->family == SB_FAMILY_NONE || size > DATAGRAM_MAX)

@@ -42,20 +42,26 @@ sb_status sim_stream_connect(sb_env *base, const sb_addr *remote, const char *tl
     sim_packet packet = {.from = slot->local, .to = *remote, .socket = *ret, .stream = true};
     sim_packet_seen(s, &packet);
     sb_ns delay = host ? sim_link_delay(s, host) : 0;
-    bool refused = !host || host->reach == SIM_PORT_CLOSED || host->stream_closed;
+    sb_status end = !host || host->reach == SIM_PORT_CLOSED || host->stream_closed ? SB_CONNREFUSED
+                    : host->reach == SIM_UNREACHABLE                                ? SB_UNREACHABLE
+                                                                                    : SB_OK;
     if (host && host->reach == SIM_BLACKHOLE)
         return SB_OK; /* silence */
-    if (refused || host->reach == SIM_UNREACHABLE || (tls_name && host->tls_refused)) {
-        sim_event *e = sim_event_new(s, s->now + 2 * delay, 0, run_end);
-        e->target = *ret;
-        e->status = refused                          ? SB_CONNREFUSED
-                    : host->reach == SIM_UNREACHABLE ? SB_UNREACHABLE
-                                                     : SB_PERM;
-        return SB_OK;
+    unsigned round_trips = 1;
+    if (end == SB_OK && tls_name && host->refuse_tls) {
+        end = host->refuse_tls(host, s, tls_name);
+        round_trips = 2;
     }
-    sim_event *e = sim_event_new(s, s->now + delay, 0, run_connect_host);
+    sim_event *e;
+    if (end != SB_OK) {
+        e = sim_event_new(s, s->now + 2 * delay * round_trips, 0, run_end);
+        e->status = end;
+    } else {
+        e = sim_event_new(s, s->now + delay, 0, run_connect_host);
+        e->to = *remote;
+        e->argument = tls_name != NULL;
+    }
     e->target = *ret;
-    e->to = *remote;
     return SB_OK;
 }
 
@@ -266,6 +272,7 @@ static void run_connect_host(sim *s, sim_event *e)
 {
     sb_socket near = e->target;
     sim_host *host = sim_host_find(s, &e->to);
+    bool tls = e->argument != 0; /* TLS 1.3: one round trip more */
     sim_event_free(s, e);
     if (!sim_slot_get(s, near) || !host || host->reach != SIM_UP)
         return; /* given up meanwhile, or unplugged: silence */
@@ -279,6 +286,7 @@ static void run_connect_host(sim *s, sim_event *e)
     slot->other = near;
     ours->other = far;
     sb_ns at = s->now + sim_link_delay(s, host);
+    at += tls ? 2 * sim_link_delay(s, host) : 0;
     slot->last_arrival = at;
     bool yes = host->accepted && host->accepted(host, s, far);
     slot = sim_slot_get(s, far);

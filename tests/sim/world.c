@@ -438,9 +438,9 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
     uint64_t tag = sb_name_digest(&q->name) ^ (uint64_t)q->type << 40 ^
                    (uint64_t)(q->dnssec_ok | q->checking_disabled << 1) << 56 ^
                    (uint64_t)(sv - w->servers + 1) << 59;
-    (void)sim_socket_tag(w->s, p->socket, tag);
-    if (!query->edns.present && w->actors & ((uint64_t)1 << ACTOR_NO_EDNS))
+    if (!query->edns.present && world_has(w, ACTOR_NO_EDNS))
         tag = 0; /* DO is not told without EDNS: two questions look alike */
+    (void)sim_socket_tag(w->s, p->socket, tag);
     if (tag && sim_sockets_tagged(w->s, tag) > 1)
         oracle_fail(&w->o, "two queries for %s outstanding at %s", oracle_text(q), sv->name);
     if (sb_edns_option(&query->edns, 8, &(sb_span){0}))

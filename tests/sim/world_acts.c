@@ -22,6 +22,7 @@ static void restart(void *context, uint64_t argument);
 static void clocks(void *context, uint64_t argument);
 static void junk(void *context, uint64_t argument);
 static void mark_disk(void *context, uint64_t argument);
+static void damage_disk(world *w);
 static void make_question(world *w, sb_question *ret);
 
 bool world_has(const world *w, world_actor actor)
@@ -314,6 +315,11 @@ static void ask_something(void *context, uint64_t argument)
         n = 2 + (unsigned)sb_rand_below(r, 12);
     for (unsigned i = 0; i < n; i++)
         ask_one(w, &question);
+    /* What makes a storm when nothing answers: many who ask for much. */
+    for (unsigned i = 0; w->outage && n > 1 && i < 40; i++) {
+        make_question(w, &question);
+        ask_one(w, &question);
+    }
     /* Mostly seconds apart; sometimes at once, as those who ask for both families do. */
     if (sb_rand_chance(r, 250))
         later(w, 0, 50 * SB_MS, ask_something, 0);
@@ -466,6 +472,20 @@ static void mark_disk(void *context, uint64_t argument)
     later(w, 5 * SB_S, 60 * SB_S, mark_disk, 0);
 }
 
+/* A disk that lies: some bytes are others. */
+static void damage_disk(world *w)
+{
+    size_t size;
+    uint8_t *bytes = sim_file_bytes(w->s, SUBJECT_CACHE, &size);
+    if (!bytes || size == 0)
+        return;
+    /* But for the first line: a file that calls itself another format is left alone, and rightly.
+     */
+    for (uint64_t n = 1 + sb_rand_below(dice(w), 2000); n > 0; n--)
+        bytes[64 + sb_rand_below(dice(w), size - 64)] ^= (uint8_t)(1 + sb_rand_below(dice(w), 255));
+    w->o.age_unknown = sim_now(w->s); /* the clock's anchor too, perhaps */
+}
+
 /* A kill: what was in the file stays. Power loss: pages come back as they were, the machine boots.
  */
 static void crash(void *context, uint64_t argument)
@@ -500,6 +520,8 @@ static void crash(void *context, uint64_t argument)
         fprintf(stderr, "%12.6f %s\n", (double)now / (double)SB_S, power ? "power loss" : "kill");
     sb_ns down =
         sb_rand_chance(r, 500) ? sb_rand_range(r, 0, 100 * SB_MS) : sb_rand_range(r, 0, 20 * SB_S);
+    if (power && sb_rand_chance(r, 300))
+        damage_disk(w);
     if (power) {
         if (world_has(w, ACTOR_CLOCKS)) /* the clock's anchor may be one of before a step */
             w->o.age_unknown = now;

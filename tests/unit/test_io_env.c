@@ -467,10 +467,6 @@ static void test_tcp_refused(void **state)
     assert_false(client.closed);
     pump(w, &client.closed);
     assert_int_equal(client.why, SB_CONNREFUSED);
-    sb_why why = {0};
-    sb_socket none = {0};
-    assert_int_equal(w->env->ops->stream_connect(w->env, &bound, "dns.example", &end_events,
-                                                 &client, &none, &why), SB_UNSUPPORTED);
 }
 
 static void test_tcp_not_adopted(void **state)

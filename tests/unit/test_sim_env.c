@@ -178,6 +178,47 @@ static void streams(void **state)
     sim_free(s);
 }
 
+static sb_status known_to_one(sim_host *host, sim *s, const char *name)
+{
+    (void)host;
+    (void)s;
+    return strcmp(name, "dns.example") == 0 ? SB_OK : SB_REFUSED;
+}
+
+/* TLS costs a round trip more, and a certificate may be refused; plain streams know nothing of it.
+ */
+static void tls(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        sb_status end;
+        unsigned ways; /* over the link until the program hears */
+    } table[] = {{"dns.example", SB_OK, 4}, {"other.example", SB_REFUSED, 4}, {NULL, SB_OK, 2}};
+    for (size_t i = 0; i < SB_ARRAY_SIZE(table); i++) {
+        sim *s = sim_new();
+        sim_host host = host_at("10.0.0.2:853");
+        host.link = (sim_link){SB_MS, SB_MS, 0, 0};
+        host.refuse_tls = known_to_one;
+        sim_host_add(s, &host);
+        sb_env *env = sim_process_start(s);
+        static peer p;
+        memset(&p, 0, sizeof p);
+        p.env = env;
+        assert_int_equal(env->ops->stream_connect(env, &host.addr, table[i].name, &stream, &p,
+                                                  &p.socket, NULL), SB_OK);
+        sb_ns start = sim_now(s);
+        while (p.received + p.closed == 0)
+            assert_true(sim_step(s, start + SB_S));
+        assert_int_equal(sim_now(s) - start, table[i].ways * SB_MS);
+        assert_int_equal(p.closed, table[i].end != SB_OK);
+        assert_int_equal(p.why, table[i].end);
+        env->ops->close(env, p.socket);
+        sim_process_end(s, env, 0);
+        sim_free(s);
+    }
+}
+
 static void kill_keeps_the_file(void **state)
 {
     (void)state;
@@ -232,6 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(datagrams),
         cmocka_unit_test(streams),
+        cmocka_unit_test(tls),
         cmocka_unit_test(kill_keeps_the_file),
         cmocka_unit_test(clocks),
     };
