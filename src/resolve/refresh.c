@@ -15,7 +15,9 @@ bool sb_pace_take(sb_pace *pace, unsigned per_second, sb_ns now)
     if (earned > 0) { /* what was cut off is earned with the next */
         pace->milli = pace->milli + earned > most ? most : pace->milli + earned;
         pace->filled_at =
-            passed >= SB_S ? now : pace->filled_at + (sb_ns)(earned * 1000 / per_second) * SB_US;
+            passed >= SB_S
+                ? now
+                : pace->filled_at + (sb_ns)((earned * 1000 + per_second - 1) / per_second) * SB_US;
     }
     if (pace->milli < 1000)
         return false;
