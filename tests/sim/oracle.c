@@ -640,7 +640,7 @@ static void judge_denied(oracle *o, const parsed *p)
                         (double)(seen[p->slot] - 3600 * SB_S) / (double)SB_S);
         return;
     }
-    if (p->stale || !p->serial || !p->reply->edns)
+    if (p->stale || !p->serial || !p->reply->edns || p->reply->question.checking_disabled)
         return;
     for (int slot = 0; slot <= SLOT_TXT; slot++) {
         if ((slot == p->slot || p->msg.rcode == SB_RCODE_NXDOMAIN) && denied > seen[slot])
