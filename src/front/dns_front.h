@@ -19,6 +19,9 @@ typedef struct sb_dns_front_options {
  * permitted). */
 SB_MUST_USE sb_status sb_dns_front_new(const sb_dns_front_options *options, sb_dns_front **ret,
                                        sb_why *why);
+/* Whether any user of the machine may ask on the Unix socket: those who may ask over DNS from
+ * loopback anyway, and those of cache.share: all. */
+bool sb_dns_front_open_to_all(const sb_settings *settings);
 void sb_dns_front_free(sb_dns_front *front);
 /* New settings: allow list at once; listeners that changed are opened and closed. All or nothing.
  */
@@ -33,6 +36,8 @@ void sb_dns_front_datagram(sb_dns_front *front, const uint8_t *bytes, size_t siz
                            void *context, uint64_t tag);
 /* Stop accepting; answers under way are still sent. True when nothing is under way any more. */
 bool sb_dns_front_quiesce(sb_dns_front *front);
+/* Answers everything under way with SERVFAIL: time is up. After sb_dns_front_quiesce. */
+void sb_dns_front_give_up(sb_dns_front *front);
 
 #define SB_FRONT_TCP_MAX 512 /* connections; beyond, the one idle longest is closed */
 #define SB_FRONT_TCP_PER_CLIENT                                                                    \
