@@ -102,6 +102,10 @@ void sb_text_provenance(const sb_asked *asked, sb_text *ret_text)
         sb_text_add(ret_text, "source not told");
         return;
     }
+    if (p->source == SB_SOURCE_NONE) {
+        sb_text_add(ret_text, "nothing is known of it");
+        return;
+    }
     sb_text_add(ret_text, "%s", sb_source_text(p->source));
     if (p->upstream.family)
         sb_text_add(ret_text, ", from %s", sb_addr_text_port(&p->upstream, address));

@@ -247,10 +247,13 @@ static void tell_tried(resolution *r, const sb_asked *asked)
         return;
     sb_json_add_tried(r->tried, &asked->reply.provenance);
     sb_text_rungs(asked, lead, &r->story);
-    if (is_failure(sb_asked_outcome(asked))) { /* and why nobody was asked, when nobody was */
-        sb_text_add(&r->story, "%s%s", lead,
-                    asked->reply.provenance.tried_count == 0 ? "no server was asked; " : "");
-        sb_text_add(&r->story, "%s", sb_status_word(sb_asked_outcome(asked)));
+    sb_outcome outcome = sb_asked_outcome(asked);
+    if (is_failure(outcome)) { /* and why nobody was asked, when nobody was */
+        bool down = outcome == SB_OUTCOME_UNREACHABLE && asked->reply.ede != SB_EDE_CACHED_ERROR;
+        const char *nobody = down ? "every server is known to be down; " : "no server was asked; ";
+        sb_text_add(&r->story, "%s%s%s", lead,
+                    asked->reply.provenance.tried_count == 0 ? nobody : "",
+                    sb_status_word(outcome));
         if (asked->reply.ede != SB_EDE_NONE)
             sb_text_add(&r->story, ": ");
         sb_text_ede(asked, &r->story);
