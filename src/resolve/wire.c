@@ -272,7 +272,10 @@ static void hedge_due(sb_timer *timer)
     if (index < 0)
         return;
     /* Where the first often fails this is a retry begun in time, not a luxury. */
-    if (!sb_upstream_is_shaky(first->exchange.server) && !sb_upstreams_spend(ctx->upstreams)) {
+    bool none =
+        ctx->settings->query.hedge_permille == 0; /* the operator's word: no second questions */
+    if (none ||
+        (!sb_upstream_is_shaky(first->exchange.server) && !sb_upstreams_spend(ctx->upstreams))) {
         sb_count(ctx->stats, SB_COUNT_LIMIT_HEDGES);
         return;
     }

@@ -647,7 +647,7 @@ static void judge_denied(oracle *o, const parsed *p)
                         (double)(seen[p->slot] - 3600 * SB_S) / (double)SB_S);
         return;
     }
-    if (p->stale || !p->serial || !p->reply->edns)
+    if (p->stale || !p->serial || !p->reply->edns || p->reply->question.checking_disabled)
         return;
     /* An NXDOMAIN leaves other types what the authority still stands for: each is denied by its
      * own. */

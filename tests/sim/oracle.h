@@ -57,7 +57,8 @@ typedef struct oracle {
     sb_ns denied[ZONE_NODES_MAX][ZONE_VERSIONS_MAX][3];
     sb_ns denied_bare[ZONE_NODES_MAX][3]; /* without SOA */
     oracle_key keys[ORACLE_KEYS];
-    /* A client saw a denial that arrived then: older positives of the name and type are gone. */
+    /* A client saw a denial that arrived then: older positives of the name and type are gone. Not
+     * with CD: what was never validated is no word against what was. */
     sb_ns denial_seen[ZONE_NODES_MAX][3];
     sb_ns pin_since[ZONE_NODES_MAX], pin_until[ZONE_NODES_MAX];
     sb_ns hosts_since[ZONE_NODES_MAX],
