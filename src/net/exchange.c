@@ -175,6 +175,8 @@ static void ask_tcp(sb_exchange *x)
     x->near_misses = 0;
     x->stream_size = 0;
     x->sent_at = sb_env_now(env);
+    /* What was allowed was for one round trip; a stream takes two more, and a large answer some. */
+    sb_op_set_deadline(&x->op, x->sent_at + 2 * sb_upstream_attempt_timeout(x->server));
     sb_status status =
         env->ops->stream_connect(env, &x->server->addr, x->server->tls ? x->server->tls_name : NULL,
                                  &tcp_events, x, &x->socket, NULL);

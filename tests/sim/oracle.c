@@ -7,8 +7,7 @@
 
 #include "dns/rdata.h"
 
-#define LATE (4 * SB_S + SB_S / 2) /* an exchange's whole life: a slow server's answer counts */
-#define SLACK (SB_S + SB_S / 4)    /* a second of TTL rounding, ticks, links */
+#define SLACK (SB_S + SB_S / 4) /* a second of TTL rounding, ticks, links */
 #define PATIENCE_MOST (1800 * SB_MS)
 #define BARE_TTL (5 * SB_S)    /* of a denial without SOA: enough to stop a tight loop */
 #define HEAL_TIME (100 * SB_S) /* longest back-off and the longest failure caching, with room */
@@ -665,7 +664,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
         return;
     }
     if (!p->positive && !p->serial) {
-        if (now > p->said + BARE_TTL + LATE + SLACK && r->edns && !o->trouble)
+        if (now > p->said + BARE_TTL + SB_S + o->late + SLACK && r->edns && !o->trouble)
             oracle_fail(o, "%s: a denial without SOA kept as fresh", oracle_text(q));
         return;
     }
@@ -674,14 +673,14 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
             oracle_fail(o, "%s: an old answer with TTL %u", oracle_text(q), p->ttl_most_s);
         return;
     }
-    if (now >= p->fresh_end + SLACK && !just_now)
+    if (now >= p->fresh_end + o->late + SLACK && !just_now)
         oracle_fail(o, "%s: shown as fresh, %.1f s after its end (TTL %u)", oracle_text(q),
                     (double)(now - p->fresh_end) / (double)SB_S, p->authority_ttl_s);
     else if (p->authority_ttl_s == 0 && !just_now)
         oracle_fail(o, "%s: TTL 0 served from the cache as fresh", oracle_text(q));
     /* The age is counted from the arrival, which a slow server can delay by an exchange's whole
      * life. */
-    sb_ns late = SLACK + (o->open_chains ? 5 : 1) * LATE;
+    sb_ns late = SLACK + o->late;
     uint32_t left_s =
         p->fresh_end + late > now ? (uint32_t)((p->fresh_end - now + late) / SB_S) : 0;
     if (p->ttl_least_s != UINT32_MAX && p->ttl_least_s > left_s + 1)
@@ -759,7 +758,7 @@ static void judge_denied(oracle *o, const parsed *p)
                         (double)(seen[p->slot] - 3600 * SB_S) / (double)SB_S);
         return;
     }
-    if (p->stale || !p->serial || !p->reply->edns)
+    if (p->stale || !p->serial || !p->reply->edns || p->reply->question.checking_disabled)
         return;
     /* An NXDOMAIN leaves other types what the authority still stands for: each is denied by its
      * own. */

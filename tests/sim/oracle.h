@@ -52,6 +52,7 @@ typedef struct oracle {
     sb_ns healthy_since; /* all servers good since; SB_NEVER: not now */
     sb_ns age_unknown; /* a clock broke: some of what is known has no age that can be told; 0: never
                         */
+    sb_ns late;        /* how old an answer may be when it arrives */
     sb_ns reset_at;    /* last kill, reload, flush: what was needless before is not now */
     /* When the last right message with it arrives: [version][slot], and denials per type. 0: never
      * said. */
@@ -59,7 +60,8 @@ typedef struct oracle {
     sb_ns denied[ZONE_NODES_MAX][ZONE_VERSIONS_MAX][3];
     sb_ns denied_bare[ZONE_NODES_MAX][3]; /* without SOA */
     oracle_key keys[ORACLE_KEYS];
-    /* A client saw a denial that arrived then: older positives of the name and type are gone. */
+    /* A client saw a denial that arrived then: older positives of the name and type are gone. Not
+     * with CD: what was never validated is no word against what was. */
     sb_ns denial_seen[ZONE_NODES_MAX][3];
     /* Lies that servers told: the last arrives then. */
     sb_ns lied[ZONE_NODES_MAX][SLOT_COUNT], lied_denial[ZONE_NODES_MAX];

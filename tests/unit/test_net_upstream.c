@@ -314,9 +314,12 @@ static void refusals_count_unless_other_names_work(void **state)
     for (unsigned i = 0; i < 3; i++)
         sb_upstream_failed(f->ups, s, SB_SERVFAIL);
     assert_int_equal(s->breaker, SB_BREAKER_OPEN);
-    /* Never worked: three are enough. */
-    for (unsigned i = 0; i < 3; i++)
+    /* The last one left goes on being asked: who answers, be it no, gates nothing … */
+    for (unsigned i = 0; i < 9; i++)
         sb_upstream_failed(f->ups, server_at(f, 1), SB_REFUSED);
+    assert_int_equal(server_at(f, 1)->breaker, SB_BREAKER_CLOSED);
+    /* … until ten names in a row were refused. */
+    sb_upstream_failed(f->ups, server_at(f, 1), SB_REFUSED);
     assert_int_equal(server_at(f, 1)->breaker, SB_BREAKER_OPEN);
     fake_free(f);
 }
@@ -435,8 +438,8 @@ static void hedge_delay(void **state)
     s = server_at(f, 2);
     win(f, 2, 90, 10 * SB_MS);
     win(f, 2, 10, 20 * SB_MS);
-    assert_int_equal(sb_upstream_hedge_delay(s), sb_latency_quantile(&s->udp, 950));
-    assert_about(sb_upstream_hedge_delay(s), 20 * SB_MS);
+    sb_ns p95 = sb_latency_quantile(&s->udp, 950); /* and a margin: timers are late */
+    assert_int_equal(sb_upstream_hedge_delay(s), p95 + p95 / 4 + SB_MS);
     fake_free(f);
 }
 
