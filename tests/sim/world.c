@@ -13,7 +13,7 @@
 #define RECOVERY (115 * SB_S) /* the longest healing, with room for questions after it */
 #define QUESTIONS_LEAST 110u
 #define HEDGE_BURST 50u
-#define AT_ONCE (2000 * SB_MS)
+#define AT_ONCE (2 * SB_MS)
 
 static void choose(world *w);
 static void limits(world *w);
