@@ -38,9 +38,12 @@ typedef struct sb_uv_socket {
             uint8_t *out;  /* [out_at, out_size) waits for the kernel */
             size_t out_at, out_size, out_capacity;
             bool connecting, adopted, paused, tell_drained, lingering, inherited, wrote;
+            bool ended; /* the peer sends no more, and the owner knows */
+            void (*on_end)(void *owner, sb_socket socket); /* NULL: the end closes */
         } stream;
         struct {
             sb_accepted *accepted;
+            void (*on_end)(void *owner, sb_socket socket); /* of its streams */
             sb_timer resume; /* accepting again after the descriptors ran out */
             char *path;      /* of a Unix socket, else NULL */
             dev_t device;

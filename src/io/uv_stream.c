@@ -150,7 +150,7 @@ void sb_uv_stream_ready(sb_uv_socket *s, int events, bool error)
         finish_connect(s);
         return;
     }
-    if (error && s->stream.paused) {
+    if (error && (s->stream.paused || s->stream.ended)) {
         int reason = pending_error(s->fd);
         end_stream(s, reason ? reason : ECONNRESET);
         return;
@@ -170,7 +170,7 @@ void sb_uv_stream_ready(sb_uv_socket *s, int events, bool error)
         if (s->id.generation != generation)
             return;
     }
-    if ((events & UV_READABLE) && !s->stream.paused)
+    if ((events & UV_READABLE) && !s->stream.paused && !s->stream.ended)
         read_stream(s);
     if (s->id.generation == generation)
         update_watch(s);
@@ -199,12 +199,16 @@ static void finish_connect(sb_uv_socket *s)
 static void read_stream(sb_uv_socket *s)
 {
     ssize_t got = recv(s->fd, s->env->read_buffer, SB_UV_READ_SIZE, MSG_DONTWAIT);
-    if (got > 0)
+    if (got > 0) {
         s->stream.events.received(s->owner, s->id, s->env->read_buffer, (size_t)got);
-    else if (got == 0)
+    } else if (got == 0 && s->stream.on_end) {
+        s->stream.ended = true;
+        s->stream.on_end(s->owner, s->id);
+    } else if (got == 0) {
         end_stream(s, 0);
-    else if (errno != EAGAIN && errno != EINTR)
+    } else if (errno != EAGAIN && errno != EINTR) {
         end_stream(s, errno);
+    }
 }
 
 /* The socket is gone for its owner before the owner hears of it. After an orderly end the peer
@@ -256,7 +260,8 @@ static void update_watch(sb_uv_socket *s)
     int events = 0;
     if (s->stream.connecting || has_queue(s) || s->stream.tell_drained)
         events |= UV_WRITABLE;
-    if (s->stream.adopted && !s->stream.connecting && !s->stream.paused && !s->stream.lingering)
+    if (s->stream.adopted && !s->stream.connecting && !s->stream.paused && !s->stream.lingering &&
+        !s->stream.ended)
         events |= UV_READABLE;
     sb_uv_socket_watch(s, events);
 }
