@@ -198,7 +198,8 @@ static sb_status open_datagrams(sb_dns_front *front, sb_dns_listener *listener, 
 static sb_status open_streams(sb_dns_front *front, sb_dns_listener *listener, sb_why *why)
 {
     sb_listen_options options = {
-        .local = listener->addr, .group = -1, .backlog = SB_FRONT_TCP_MAX};
+        .local = listener->addr, .group = -1, .backlog = SB_FRONT_TCP_MAX,
+        .ended = sb_dns_stream_ended};
     sb_why inner = {""};
     char text[SB_ADDR_TEXT_MAX];
     sb_status status =
@@ -226,6 +227,7 @@ static sb_status open_unix(sb_dns_front *front, const sb_settings *settings, sb_
         .mode = sb_dns_front_open_to_all(settings) ? 0666 : share == SB_SHARE_GROUP ? 0660 : 0600,
         .group = share == SB_SHARE_GROUP && front->socket_group > 0 ? front->socket_group : -1,
         .backlog = SB_FRONT_TCP_MAX,
+        .ended = sb_dns_stream_ended,
     };
     sb_why inner = {""};
     sb_status status =

@@ -29,6 +29,7 @@ static void conclude(doubt *d)
         .confirm = asked->policy.confirm,
         .most = asked->policy.doubt_most,
     };
+    attempt->confirm_in = evidence.confirm - evidence.agreed_for;
     if (!sb_doubt_obeys(&evidence, &attempt->reason)) {
         sb_op_finish(&attempt->op, SB_MISMATCH);
         return;

@@ -467,17 +467,11 @@ static void take(sim *s, sb_socket name, const uint8_t *bytes, size_t size)
     }
 }
 
-/* The slot is gone before its owner hears of it, and our own end follows; unless the owner wants
- * to go on after the end of theirs. */
+/* The slot is gone before its owner hears of it; our own end follows. */
 static void ended(sim *s, sb_socket name, sb_status why)
 {
     sim_slot *slot = sim_slot_get(s, name);
     sim_slot was = *slot;
-    if (was.env && why == SB_CLOSED && was.stream && was.stream->ended) {
-        if (!was.env->frozen)
-            was.stream->ended(was.owner, name);
-        return;
-    }
     if (slot->connected && sb_socket_valid(slot->other))
         sim_stream_end(s, slot, SB_CLOSED);
     slot = sim_slot_get(s, name);
