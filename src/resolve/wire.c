@@ -262,7 +262,8 @@ static void hedge_due(sb_timer *timer)
     const sb_ctx *ctx = w->attempt.ctx;
     const lane *first = &w->lanes[w->lanes[1].asking];
     if (w->held) {
-        take_held(w);
+        if (w->held->kind == SB_KIND_NODATA)
+            take_held(w);
         return;
     }
     if (w->lanes[0].asking == w->lanes[1].asking || queries_left(w) == 0)
