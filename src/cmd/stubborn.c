@@ -36,6 +36,7 @@ const sb_command sb_commands[] = {
     {"cache dump", "[FILE]", 0, 1, 0, "write every entry as a line of JSON", sb_run_cache_dump},
     {"cache load", "[FILE]", 0, 1, 0, "read back what dump wrote", sb_run_cache_load},
     {"cache warm", "NAME...", 1, 1000, 0, "resolve names now and keep them", sb_run_cache_warm},
+    {"pins", "", 0, 0, 0, "list the pins", sb_run_pins},
     {"pin", "NAME ADDRESS...", 2, 17, SB_ARG_BIT(FOR), "answer a name with these addresses",
      sb_run_pin},
     {"unpin", "NAME", 1, 1, 0, "withdraw a pin", sb_run_unpin},
@@ -67,6 +68,9 @@ int main(int argc, char **argv)
         sb_cli_complain("out of memory");
         return SB_EXIT_FAILED;
     }
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            sb_cli_json_errors();
     if (sb_args_read(&cli, argc - 1, argv + 1, operands, &why) != SB_OK)
         sb_cli_complain("%s", why.text);
     else

@@ -116,13 +116,19 @@ sb_outcome sb_asked_outcome(const sb_asked *asked);
 bool sb_asked_degraded(const sb_asked *asked);
 /* Where questions go, for people: the daemon's socket or "this process". */
 const char *sb_cli_via(const sb_cli *cli);
+/* Whether a daemon was asked; null when nobody was. */
+json_t *sb_cli_json_daemon(const sb_cli *cli);
 /* The daemon's socket, by arguments, environment, configuration and what is there. */
 const char *sb_cli_socket(const sb_cli *cli);
 void sb_cli_close(sb_cli *cli);
 
 /* stubborn_print.c */
-/* One sentence to stderr, "stubborn: " before it. */
+/* The error: one sentence to stderr, "stubborn: " before it; with --json the first of them is
+ * {"error": …} on stdout. */
 void sb_cli_complain(const char *format, ...) SB_PRINTF(1, 2);
+/* What is no error: one sentence to stderr. Not with --json, where the document says it. */
+void sb_cli_note(const char *format, ...) SB_PRINTF(1, 2);
+void sb_cli_json_errors(void); /* --json was given */
 /* One line of JSON to stdout; the value is consumed. */
 void sb_cli_json(json_t *take_value);
 /* The CONTRACT's word for how a question went. */
@@ -134,8 +140,10 @@ json_t *sb_json_address_port(const sb_addr *addr); /* null without family */
 json_t *sb_json_source(uint8_t source);
 /* "dns 192.0.2.1:53, learned 12 s ago" and the like. */
 void sb_text_provenance(const sb_asked *asked, sb_text *ret_text);
-/* How a rung went, for tables: strategy, outcome, time, server. */
-void sb_text_tried(const sb_tried *tried, const char *lead, sb_text *ret_text);
+/* The rungs of the ladder, a line each: strategy, outcome, time, server. */
+void sb_text_rungs(const sb_asked *asked, const char *lead, sb_text *ret_text);
+/* "EDE 22, no reachable authority: …" of the reply, "" without. */
+void sb_text_ede(const sb_asked *asked, sb_text *ret_text);
 /* The name's argument, or a complaint and false. */
 bool sb_cli_name(const char *text, sb_name *ret_name);
 
@@ -151,6 +159,7 @@ int sb_run_cache_flush(sb_cli *cli);
 int sb_run_cache_dump(sb_cli *cli);
 int sb_run_cache_load(sb_cli *cli);
 int sb_run_cache_warm(sb_cli *cli);
+int sb_run_pins(sb_cli *cli);
 int sb_run_pin(sb_cli *cli);
 int sb_run_unpin(sb_cli *cli);
 int sb_run_config_check(sb_cli *cli);

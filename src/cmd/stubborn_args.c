@@ -37,7 +37,7 @@ sb_status sb_args_read(sb_cli *cli, int count, char **words, const char **operan
             operands[found++] = word;
         } else if (strcmp(word, "--") == 0) {
             plain = true;
-        } else if (strcmp(word, "--version") == 0 && found == 0) {
+        } else if ((strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) && found == 0) {
             operands[found++] = "version";
         } else {
             sb_status status = read_option(cli, words, count, &i, why);
@@ -45,8 +45,10 @@ sb_status sb_args_read(sb_cli *cli, int count, char **words, const char **operan
                 return status;
         }
     }
-    if (found == 0 && sb_cli_has(cli, SB_ARG_HELP))
+    if (found == 0 && sb_cli_has(cli, SB_ARG_HELP)) {
         operands[found++] = "help";
+        cli->arg[SB_ARG_HELP] = NULL; /* the list of commands, not the help of help */
+    }
     if (found == 0)
         return sb_why_set(why, SB_INVALID, "which command? see 'stubborn help'");
     sb_status status = choose_command(cli, operands, found, why);
@@ -193,6 +195,8 @@ static sb_status check(sb_cli *cli, sb_why *why)
     if (cli->operand_count < command->least || cli->operand_count > command->most)
         return sb_why_set(why, SB_INVALID, "usage: stubborn %s [OPTION...] %s", command->name,
                           command->operands);
+    if (sb_cli_has(cli, SB_ARG_FORCE) && !sb_cli_has(cli, SB_ARG_URL))
+        return sb_why_set(why, SB_INVALID, "--force is of use with --url only");
     const char *text = cli->arg[SB_ARG_TIMEOUT];
     if (text && (!sb_parse_duration(text, true, &cli->timeout) || cli->timeout <= 0))
         return sb_why_set(why, SB_INVALID, "--timeout: '%s' is not a duration such as 500ms or 3s",

@@ -1,7 +1,7 @@
 /* Where questions go: the daemon, an engine of our own, the cache file; in that order.
  *
- * Owns the connection, the in-process engine and the mapped cache file of one command. Never
- * prints. The main thread. */
+ * Owns the connection, the in-process engine and the mapped cache file of one command. Prints
+ * nothing but a note when a daemon that was named is not there. The main thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +29,7 @@ typedef struct sb_world {
 } sb_world;
 
 static void begin(sb_cli *cli, sb_ns deadline);
+static void tell_absent(const sb_cli *cli, sb_status status);
 static void begin_local(sb_cli *cli, sb_ns deadline);
 static void open_cache(sb_cli *cli);
 static bool send_all(sb_world *world, sb_asked *asked, size_t count, uint16_t first, uint8_t ask,
@@ -120,6 +121,11 @@ const char *sb_cli_via(const sb_cli *cli)
     return "this process (no daemon)";
 }
 
+json_t *sb_cli_json_daemon(const sb_cli *cli)
+{
+    return cli->world ? json_boolean(cli->world->with_daemon) : json_null();
+}
+
 const char *sb_cli_socket(const sb_cli *cli)
 {
     if (cli->arg[SB_ARG_SOCKET])
@@ -157,10 +163,27 @@ static void begin(sb_cli *cli, sb_ns deadline)
     world->next_id = 1;
     (void)snprintf(world->socket, sizeof world->socket, "%s", sb_cli_socket(cli));
     open_cache(cli);
-    if (sb_edge_client_open(world->socket, deadline, &world->client, NULL) == SB_OK)
+    sb_status status = sb_edge_client_open(world->socket, deadline, &world->client, NULL);
+    if (status == SB_OK) {
         world->with_daemon = true;
-    else
-        begin_local(cli, deadline);
+        return;
+    }
+    tell_absent(cli, status);
+    begin_local(cli, deadline);
+}
+
+/* A daemon is no need; one that was named, or is there and may not be asked, is missed. */
+static void tell_absent(const sb_cli *cli, sb_status status)
+{
+    const char *chosen = getenv("STUBBORN_SOCKET"), *path = cli->world->socket;
+    const char *servers = cli->settings->upstream_count > 0 ? "the configured servers"
+                                                            : "the servers of /etc/resolv.conf";
+    if (status == SB_PERM)
+        sb_cli_note("the daemon at %s is there, permission denied: listen.allow and cache.share "
+                    "decide who may ask; asking %s myself",
+                    path, servers);
+    else if (cli->arg[SB_ARG_SOCKET] || (chosen && chosen[0]))
+        sb_cli_note("no daemon at %s; asking %s myself", path, servers);
 }
 
 static void begin_local(sb_cli *cli, sb_ns deadline)

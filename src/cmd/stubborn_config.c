@@ -3,6 +3,7 @@
  * Reads files; never listens, never talks. The main thread. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 
 #include "base/mem.h"
 #include "conf/yaml.h"
+#include "front/view.h"
 #include "cmd/stubborn.h"
 
 #define DEFAULT_PATH "/etc/stubborn/stubborn.yaml"
@@ -19,6 +21,7 @@
 static const char *get_variable(void *context, const char *name);
 static sb_status load(const char *path, bool must_exist, bool client, sb_ns timeout,
                       sb_settings **ret, sb_why *why);
+static sb_status group_exists(const char *key, const char *name, sb_why *why);
 static sb_status overlay(const char *path, bool must_exist, bool client, sb_settings *settings,
                          sb_why *why);
 
@@ -69,18 +72,31 @@ int sb_run_config_check(sb_cli *cli)
     const char *path = cli->operand_count ? cli->operands[0] : cli->arg[SB_ARG_CONFIG];
     if (!path || !path[0])
         path = getenv("STUBBORN_CONFIG");
-    if (!path || !path[0])
+    bool named = path && path[0];
+    if (!named)
         path = DEFAULT_PATH;
-    sb_status status = load(path, true, false, 0, &settings, &why);
+    bool absent = !named && access(path, F_OK) != 0 && errno == ENOENT;
+    sb_status status = load(path, named, false, 0, &settings, &why);
+    json_t *warnings = json_array();
+    for (size_t i = 0; status == SB_OK && i < settings->warning_count; i++) {
+        json_array_append_new(warnings, sb_view_string(settings->warnings[i]));
+        if (!sb_cli_has(cli, SB_ARG_JSON))
+            sb_cli_note("warning: %s", settings->warnings[i]);
+    }
     if (status == SB_OK)
         sb_settings_unref(settings);
     if (sb_cli_has(cli, SB_ARG_JSON))
-        sb_cli_json(json_pack("{s:b, s:s, s:s?}", "ok", status == SB_OK, "file", path, "error",
+        sb_cli_json(json_pack("{s:b, s:s?, s:o, s:s?}", "ok", status == SB_OK, "file",
+                              absent ? NULL : path, "warnings", warnings, "error",
                               status == SB_OK ? NULL : why.text));
+    else if (status == SB_OK && absent)
+        printf("no configuration file; the defaults are in force\n");
     else if (status == SB_OK)
         printf("%s: ok\n", path);
     else
         sb_cli_complain("%s", why.text);
+    if (!sb_cli_has(cli, SB_ARG_JSON))
+        json_decref(warnings);
     return status == SB_OK ? SB_EXIT_OK : SB_EXIT_USAGE;
 }
 
@@ -165,11 +181,24 @@ static sb_status load(const char *path, bool must_exist, bool client, sb_ns time
     }
     if (status == SB_OK)
         status = sb_settings_freeze(settings, why);
+    if (status == SB_OK)
+        status = sb_settings_usable(settings, why);
+    if (status == SB_OK && !client && settings->cache.share == SB_SHARE_GROUP)
+        status = group_exists("cache.share", settings->cache.share_group, why);
+    if (status == SB_OK && !client && settings->listen.control_group)
+        status = group_exists("listen.control", settings->listen.control_group, why);
     if (status != SB_OK)
         sb_settings_unref(settings);
     else
         *ret = settings;
     return status;
+}
+
+static sb_status group_exists(const char *key, const char *name, sb_why *why)
+{
+    if (getgrnam(name))
+        return SB_OK;
+    return sb_why_set(why, SB_NOTFOUND, "%s: there is no group %s", key, name);
 }
 
 /* A default file that is not there, or not for a client's eyes, is no file. */

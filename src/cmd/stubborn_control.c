@@ -25,7 +25,9 @@ static void print_health(const json_t *value);
 static void print_upstreams(const json_t *value);
 static void print_service(const char *name, const json_t *service);
 static void print_entry(const json_t *entry);
+static void print_pins(const json_t *pins);
 static void print_levels(const json_t *levels);
+static bool host_name(const char *text);
 static const char *text_of(const json_t *object, const char *key);
 static long long number_of(const json_t *object, const char *key);
 static double real_of(const json_t *object, const char *key);
@@ -175,27 +177,34 @@ int sb_run_cache_load(sb_cli *cli)
     else
         printf("%lld loaded, %lld older than what is there, %lld refused\n",
                (long long)totals[0], (long long)totals[1], (long long)totals[2]);
-    return SB_EXIT_OK;
+    return totals[2] > 0 ? SB_EXIT_FAILED : SB_EXIT_OK;
 }
 
 int sb_run_cache_warm(sb_cli *cli)
 {
+    for (unsigned i = 0; i < cli->operand_count; i++)
+        if (!host_name(cli->operands[i]))
+            return SB_EXIT_USAGE;
     return simple(cli,
                   json_pack("{s:s, s:o}", "verb", "warm", "names", names_array(cli, 0)),
                   "asked for");
+}
+
+int sb_run_pins(sb_cli *cli)
+{
+    return show(cli, "pins", "pins", print_pins);
 }
 
 int sb_run_pin(sb_cli *cli)
 {
     sb_ns duration = 0;
     const char *text = cli->arg[SB_ARG_FOR];
-    sb_name name;
     if (text && (!sb_parse_duration(text, true, &duration) || duration < SB_S)) {
         sb_cli_complain("--for: '%s' is not a duration of a second or more, such as 90s or 1h",
                         text);
         return SB_EXIT_USAGE;
     }
-    if (!sb_cli_name(cli->operands[0], &name))
+    if (!host_name(cli->operands[0]))
         return SB_EXIT_USAGE;
     for (unsigned i = 1; i < cli->operand_count; i++) {
         sb_addr addr;
@@ -224,7 +233,21 @@ int sb_run_unpin(sb_cli *cli)
 
 int sb_run_reload(sb_cli *cli)
 {
-    return simple(cli, json_pack("{s:s}", "verb", "reload"), "reloaded");
+    json_t *reply;
+    int code = call(cli, json_pack("{s:s}", "verb", "reload"), &reply);
+    if (code != SB_EXIT_OK)
+        return code;
+    const json_t *waiting = json_object_get(reply, "next_start");
+    if (sb_cli_has(cli, SB_ARG_JSON)) {
+        sb_cli_json(json_incref(reply));
+    } else {
+        printf("reloaded\n");
+        for (size_t i = 0; i < json_array_size(waiting); i++)
+            printf("%s takes effect with the next start\n",
+                   json_string_value(json_array_get(waiting, i)));
+    }
+    json_decref(reply);
+    return SB_EXIT_OK;
 }
 
 int sb_run_log(sb_cli *cli)
@@ -262,11 +285,13 @@ static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply)
     sb_ns deadline = sb_edge_now() + (cli->timeout ? cli->timeout : DEADLINE);
     sb_status status = sb_edge_control(path, line.data, REPLY_MAX, deadline, &answer, &why);
     if (status != SB_OK) {
+        bool absent = status == SB_NOTFOUND || status == SB_CONNREFUSED;
+        bool denied = status == SB_PERM;
         sb_cli_complain("%s%s", why.text,
-                        status == SB_NOTFOUND || status == SB_CONNREFUSED
-                            ? "; is stubbornd running?"
-                            : "");
-        code = SB_EXIT_NO_DAEMON;
+                        absent   ? "; is stubbornd running?"
+                        : denied ? "; the daemon is there: listen.control says who may use it"
+                                 : "");
+        code = denied ? SB_EXIT_FAILED : SB_EXIT_NO_DAEMON;
         goto done;
     }
     reply = json_loadb(answer.data ? answer.data : "", answer.size, 0, NULL);
@@ -339,10 +364,12 @@ static void print_status(const json_t *value)
     for (size_t i = 0; i < json_array_size(dns); i++)
         printf(" %s", json_string_value(json_array_get(dns, i)));
     printf(", socket %s\n", text_of(listen, "socket"));
-    printf("cache %s%s: %lld entries, %lld of %lld KiB, %lld writes, %lld evicted\n",
+    printf("cache %s%s: %lld entries%s, %lld of %lld KiB, %lld writes, %lld evicted\n",
            text_of(cache, "file"),
            json_is_true(json_object_get(cache, "in_file")) ? "" : " (in memory only)",
-           number_of(cache, "entries"), number_of(cache, "used_bytes") / 1024,
+           number_of(cache, "entries"),
+           json_is_false(json_object_get(cache, "entries_counted")) ? " (still counting)" : "",
+           number_of(cache, "used_bytes") / 1024,
            number_of(cache, "capacity_bytes") / 1024, number_of(cache, "writes"),
            number_of(cache, "evictions"));
     print_upstreams(json_object_get(value, "upstreams"));
@@ -402,12 +429,34 @@ static void print_entry(const json_t *entry)
 {
     size_t i;
     json_t *record;
-    printf("%s %s %s %s, %lld s old, ttl %lld s", text_of(entry, "name"), text_of(entry, "type"),
-           text_of(entry, "kind"), text_of(entry, "state"), number_of(entry, "age_s"),
-           number_of(entry, "ttl_s"));
+    printf("%s %s ", text_of(entry, "name"), text_of(entry, "type"));
+    if (strcmp(text_of(entry, "source"), "pin") == 0)
+        printf("pin, ");
+    else
+        printf("%s %s, %lld s old, ", text_of(entry, "kind"), text_of(entry, "state"),
+               number_of(entry, "age_s"));
+    if (json_is_null(json_object_get(entry, "ttl_s")))
+        printf("until unpinned");
+    else
+        printf("ttl %lld s", number_of(entry, "ttl_s"));
     json_array_foreach (json_object_get(entry, "records"), i, record)
         printf("; %s", json_string_value(record));
     printf("\n");
+}
+
+static void print_pins(const json_t *pins)
+{
+    size_t i, k;
+    json_t *pin, *address;
+    json_array_foreach (pins, i, pin) {
+        printf("%s", text_of(pin, "name"));
+        json_array_foreach (json_object_get(pin, "addresses"), k, address)
+            printf(" %s", json_string_value(address));
+        if (json_is_null(json_object_get(pin, "left_s")))
+            printf(", until unpinned\n");
+        else
+            printf(", %lld s left\n", number_of(pin, "left_s"));
+    }
 }
 
 static void print_levels(const json_t *levels)
@@ -486,7 +535,19 @@ static int load_batch(sb_cli *cli, json_t *take_entries, json_int_t totals[3])
     totals[1] += number_of(reply, "older");
     totals[2] += number_of(reply, "refused");
     if (json_object_get(reply, "first_refused"))
-        sb_cli_complain("refused: %s", text_of(reply, "first_refused"));
+        sb_cli_note("refused: %s", text_of(reply, "first_refused"));
     json_decref(reply);
     return SB_EXIT_OK;
+}
+
+/* Else complains: what nobody could ask for would be kept for nothing. */
+static bool host_name(const char *text)
+{
+    sb_name name;
+    if (!sb_cli_name(text, &name))
+        return false;
+    if (sb_name_is_host(&name))
+        return true;
+    sb_cli_complain("'%s' is not a host name: letters, digits, '-' and '_' are expected", text);
+    return false;
 }

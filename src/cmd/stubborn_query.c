@@ -16,7 +16,7 @@ static void print_message(sb_cli *cli, const sb_asked *asked, sb_ns took);
 static void print_section(const sb_msg *msg, int section, const char *title);
 static void print_record(const sb_msg *msg, const sb_record *record);
 static void print_flags(const sb_msg *msg);
-static json_t *json_message(const sb_asked *asked, sb_ns took);
+static json_t *json_message(sb_cli *cli, const sb_asked *asked, sb_ns took);
 static json_t *json_section(const sb_msg *msg, int section);
 static void record_text(const sb_msg *msg, const sb_record *record, sb_text *ret_text);
 static void draw(sb_cli *cli, const sb_asked *asked);
@@ -35,7 +35,7 @@ int sb_run_query(sb_cli *cli)
     sb_cli_ask(cli, &asked, 1, 0, NULL);
     sb_ns took = sb_edge_now() - began;
     if (sb_cli_has(cli, SB_ARG_JSON))
-        sb_cli_json(json_message(&asked, took));
+        sb_cli_json(json_message(cli, &asked, took));
     else
         print_message(cli, &asked, took);
     int code = exit_code(cli, &asked);
@@ -63,8 +63,9 @@ int sb_run_explain(sb_cli *cli)
         json_t *list = json_array();
         for (size_t i = 0; i < n; i++)
             json_array_append_new(list, json_explained(&asked[i]));
-        sb_cli_json(json_pack("{s:o, s:o, s:s}", "name", sb_view_name(&asked[0].question.name),
-                              "questions", list, "through", sb_cli_via(cli)));
+        sb_cli_json(json_pack("{s:o, s:o, s:s, s:o}", "name",
+                              sb_view_name(&asked[0].question.name), "questions", list, "through",
+                              sb_cli_via(cli), "daemon", sb_cli_json_daemon(cli)));
     } else {
         for (size_t i = 0; i < n; i++)
             draw(cli, &asked[i]);
@@ -118,19 +119,19 @@ static void print_message(sb_cli *cli, const sb_asked *asked, sb_ns took)
     if (reply->ede != SB_EDE_NONE)
         printf(";; EDE: %d (%s)%s%s\n", reply->ede, sb_ede_text(reply->ede),
                reply->ede_text[0] ? ": " : "", reply->ede_text[0] ? SB_Q(reply->ede_text) : "");
-    printf("\n;; QUESTION\n;%s. IN %s\n", sb_name_text(&asked->question.name, name),
+    printf("\n;; QUESTION\n;%s%s IN %s\n", sb_name_text(&asked->question.name, name),
+           asked->question.name.size > 1 ? "." : "",
            sb_type_text(asked->question.type, type));
     print_section(&reply->msg, SB_SECTION_ANSWER, "ANSWER");
     print_section(&reply->msg, SB_SECTION_AUTHORITY, "AUTHORITY");
     sb_text_provenance(asked, &text);
     printf("\n;; source: %s\n", text.data ? text.data : "");
     sb_text_fini(&text);
-    for (unsigned i = 0; i < reply->provenance.tried_count && sb_cli_has(cli, SB_ARG_VERBOSE);
-         i++) {
-        sb_text line = {0};
-        sb_text_tried(&reply->provenance.tried[i], ";;   ", &line);
-        printf("%s", line.data ? line.data : "");
-        sb_text_fini(&line);
+    if (sb_cli_has(cli, SB_ARG_VERBOSE)) {
+        sb_text rungs = {0};
+        sb_text_rungs(asked, ";;   ", &rungs);
+        printf(";; tried:\n%s", rungs.data ? rungs.data : ";;   nobody\n");
+        sb_text_fini(&rungs);
     }
     printf(";; through: %s, %.1f ms\n", sb_cli_via(cli), (double)took / (double)SB_MS);
 }
@@ -172,7 +173,7 @@ static void print_flags(const sb_msg *msg)
             printf(" %s", flags[i].text);
 }
 
-static json_t *json_message(const sb_asked *asked, sb_ns took)
+static json_t *json_message(sb_cli *cli, const sb_asked *asked, sb_ns took)
 {
     char type[16], rcode[16];
     const sb_edge_reply *reply = &asked->reply;
@@ -182,6 +183,7 @@ static json_t *json_message(const sb_asked *asked, sb_ns took)
     json_object_set_new(object, "type", json_string(sb_type_text(asked->question.type, type)));
     json_object_set_new(object, "status", json_string(sb_status_word(sb_asked_outcome(asked))));
     json_object_set_new(object, "ms", json_real((double)took / (double)SB_MS));
+    json_object_set_new(object, "daemon", sb_cli_json_daemon(cli));
     if (!asked->answered)
         return object;
     json_object_set_new(object, "rcode", json_string(sb_rcode_text(reply->msg.rcode, rcode)));
@@ -237,11 +239,9 @@ static void draw(sb_cli *cli, const sb_asked *asked)
 {
     char name[SB_NAME_TEXT_MAX], type[16];
     sb_text text = {0};
-    const sb_provenance *p = &asked->reply.provenance;
     sb_text_add(&text, "%s %s, through %s\n", sb_name_text(&asked->question.name, name),
                 sb_type_text(asked->question.type, type), sb_cli_via(cli));
-    for (unsigned i = 0; asked->answered && i < p->tried_count; i++)
-        sb_text_tried(&p->tried[i], "  ├─ ", &text);
+    sb_text_rungs(asked, "  ├─ ", &text);
     sb_text_add(&text, "  └─ ");
     draw_answer(asked, &text);
     printf("%s\n", text.data ? text.data : "");
@@ -268,10 +268,10 @@ static void draw_answer(const sb_asked *asked, sb_text *ret_text)
     }
     sb_text_add(ret_text, "\n     ");
     sb_text_provenance(asked, ret_text);
-    if (reply->ede != SB_EDE_NONE)
-        sb_text_add(ret_text, "\n     EDE %d, %s%s%s", reply->ede, sb_ede_text(reply->ede),
-                    reply->ede_text[0] ? ": " : "",
-                    reply->ede_text[0] ? SB_Q(reply->ede_text) : "");
+    if (reply->ede != SB_EDE_NONE) {
+        sb_text_add(ret_text, "\n     ");
+        sb_text_ede(asked, ret_text);
+    }
     sb_text_add(ret_text, "\n");
 }
 

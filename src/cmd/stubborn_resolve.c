@@ -47,7 +47,8 @@ static void tell_tried(resolution *r, const sb_asked *asked);
 static bool is_failure(sb_outcome outcome);
 static void print_text(sb_cli *cli, const resolution *r);
 static void print_failure(sb_cli *cli, const resolution *r);
-static void print_json(const resolution *r);
+static void print_json(sb_cli *cli, const resolution *r);
+static const char *sentence_of(sb_outcome status);
 
 int sb_run_resolve(sb_cli *cli)
 {
@@ -88,7 +89,7 @@ int sb_run_resolve(sb_cli *cli)
     else if (sb_cli_has(cli, SB_ARG_URL) && r->passed)
         sb_text_add(&r->url, "%s", r->text);
     if (sb_cli_has(cli, SB_ARG_JSON))
-        print_json(r);
+        print_json(cli, r);
     else
         print_text(cli, r);
 done:
@@ -245,8 +246,19 @@ static void tell_tried(resolution *r, const sb_asked *asked)
     if (!asked->reply.has_provenance)
         return;
     sb_json_add_tried(r->tried, &asked->reply.provenance);
-    for (unsigned i = 0; i < asked->reply.provenance.tried_count; i++)
-        sb_text_tried(&asked->reply.provenance.tried[i], lead, &r->story);
+    sb_text_rungs(asked, lead, &r->story);
+    sb_outcome outcome = sb_asked_outcome(asked);
+    if (is_failure(outcome)) { /* and why nobody was asked, when nobody was */
+        bool down = outcome == SB_OUTCOME_UNREACHABLE && asked->reply.ede != SB_EDE_CACHED_ERROR;
+        const char *nobody = down ? "every server is known to be down; " : "no server was asked; ";
+        sb_text_add(&r->story, "%s%s%s", lead,
+                    asked->reply.provenance.tried_count == 0 ? nobody : "",
+                    sb_status_word(outcome));
+        if (asked->reply.ede != SB_EDE_NONE)
+            sb_text_add(&r->story, ": ");
+        sb_text_ede(asked, &r->story);
+        sb_text_add(&r->story, "\n");
+    }
 }
 
 static bool is_failure(sb_outcome outcome)
@@ -276,11 +288,10 @@ static void print_text(sb_cli *cli, const resolution *r)
             printf("%s\n", sb_addr_text(&r->addresses[i], text));
     }
     if (r->degraded && r->provenance.flags & SB_PROVENANCE_AGE_UNKNOWN)
-        sb_cli_complain("degraded answer: %s, age unknown",
-                        sb_source_text(r->provenance.source));
+        sb_cli_note("degraded answer: %s, age unknown", sb_source_text(r->provenance.source));
     else if (r->degraded)
-        sb_cli_complain("degraded answer: %s, %u s old", sb_source_text(r->provenance.source),
-                        r->provenance.age_s);
+        sb_cli_note("degraded answer: %s, %u s old", sb_source_text(r->provenance.source),
+                    r->provenance.age_s);
     if (sb_cli_has(cli, SB_ARG_VERBOSE) && r->story.data)
         (void)fprintf(stderr, "  asked through %s:\n%s", sb_cli_via(cli), r->story.data);
 }
@@ -289,7 +300,18 @@ static void print_text(sb_cli *cli, const resolution *r)
 static void print_failure(sb_cli *cli, const resolution *r)
 {
     sb_text shown = {0};
-    const char *word = sb_status_word(r->status);
+    sb_target_mask(r->text, strlen(r->text), &shown);
+    sb_cli_complain("cannot resolve '%s': %s%s", shown.data ? shown.data : "",
+                    sentence_of(r->status), r->passed ? "; passed through unchanged" : "");
+    if (r->story.data && is_failure(r->status))
+        (void)fprintf(stderr, "  tried through %s, in this order:\n%s", sb_cli_via(cli),
+                      r->story.data);
+    sb_text_fini(&shown);
+}
+
+static const char *sentence_of(sb_outcome status)
+{
+    const char *word = sb_status_word(status);
     static const struct {
         const char *word, *sentence;
     } sentences[] = {{"nxdomain", "there is no such name"},
@@ -302,16 +324,10 @@ static void print_failure(sb_cli *cli, const resolution *r)
     for (size_t i = 0; i < SB_ARRAY_SIZE(sentences); i++)
         if (strcmp(sentences[i].word, word) == 0)
             word = sentences[i].sentence;
-    sb_target_mask(r->text, strlen(r->text), &shown);
-    sb_cli_complain("cannot resolve '%s': %s%s", shown.data ? shown.data : "", word,
-                    r->passed ? "; passed through unchanged" : "");
-    if (r->story.data && is_failure(r->status))
-        (void)fprintf(stderr, "  tried through %s, in this order:\n%s", sb_cli_via(cli),
-                      r->story.data);
-    sb_text_fini(&shown);
+    return word;
 }
 
-static void print_json(const resolution *r)
+static void print_json(sb_cli *cli, const resolution *r)
 {
     sb_text shown = {0};
     char name[SB_NAME_TEXT_MAX];
@@ -341,6 +357,9 @@ static void print_json(const resolution *r)
     json_object_set_new(object, "network", json_integer(p->network));
     json_object_set_new(object, "url", sb_view_string(r->url.data));
     json_object_set(object, "tried", r->tried);
+    json_object_set_new(object, "daemon", sb_cli_json_daemon(cli));
+    if (r->count == 0)
+        json_object_set_new(object, "error", json_string(sentence_of(r->status)));
     if (r->passed)
         json_object_set_new(object, "pass_through", json_true());
     sb_cli_json(object);

@@ -70,6 +70,8 @@ static int serve(sb_daemon *daemon, bool check_only)
     if (sb_daemon_config(daemon->env, daemon->config_path, &daemon->settings, &why) != SB_OK)
         return complain(&why, EXIT_TROUBLE);
     if (check_only) {
+        for (size_t i = 0; i < daemon->settings->warning_count; i++)
+            fprintf(stderr, "stubbornd: warning: %s\n", daemon->settings->warnings[i]);
         puts("the configuration is right");
         sb_settings_unref(daemon->settings);
         return EXIT_OK;

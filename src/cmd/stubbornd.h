@@ -31,6 +31,7 @@ typedef struct sb_daemon {
     uv_signal_t signals[SB_SIGNALS];
     unsigned signal_count;
     sb_timer watch;  /* once a second: has the cache file faulted? */
+    sb_timer count;  /* while the entries of the cache file are counted */
     sb_timer ending; /* while answers under way are waited for */
     sb_ns end_by;
     bool is_ending, fault_told;
@@ -42,6 +43,10 @@ SB_MUST_USE sb_status sb_daemon_config(sb_env *env, const char *path, const sb_s
                                        sb_why *why);
 /* Levels of the log. */
 void sb_daemon_log_levels(const sb_settings *settings);
+/* A line of the log for each setting without effect. */
+void sb_daemon_warn(const sb_settings *settings);
+/* The groups the settings name exist. */
+SB_MUST_USE sb_status sb_daemon_groups(const sb_settings *settings, sb_why *why);
 /* -1 for no name; a group that does not exist is an error that names the key. */
 SB_MUST_USE sb_status sb_daemon_group(const char *key, const char *name, int64_t *ret_group,
                                       sb_why *why);

@@ -29,6 +29,10 @@ sb_status sb_daemon_config(sb_env *env, const char *path, const sb_settings **re
         status = sb_why_set(why, SB_NOMEM, "no memory for the configuration");
     if (status == SB_OK)
         status = sb_settings_freeze(settings, why);
+    if (status == SB_OK)
+        status = sb_settings_usable(settings, why);
+    if (status == SB_OK)
+        status = sb_daemon_groups(settings, why);
     if (status != SB_OK) {
         sb_settings_unref(settings);
         return status;
@@ -44,9 +48,23 @@ void sb_daemon_log_levels(const sb_settings *settings)
         sb_log_set_level((sb_log_subsystem)i,
                          (sb_log_level)(own < 0 ? settings->log.level : (uint8_t)own));
     }
-    if (settings->log.json || strcmp(settings->log.to, "stderr") != 0)
-        sb_log(CONFIG, WARN, "only logfmt to stderr is there yet", "format=%s to=%s",
-               settings->log.json ? "json" : "logfmt", SB_Q(settings->log.to));
+}
+
+void sb_daemon_warn(const sb_settings *settings)
+{
+    for (size_t i = 0; i < settings->warning_count; i++)
+        sb_log(CONFIG, WARN, "set without effect", "what=%s", SB_Q(settings->warnings[i]));
+}
+
+sb_status sb_daemon_groups(const sb_settings *settings, sb_why *why)
+{
+    int64_t group;
+    sb_status status = SB_OK;
+    if (settings->cache.share == SB_SHARE_GROUP)
+        status = sb_daemon_group("cache.share", settings->cache.share_group, &group, why);
+    if (status == SB_OK)
+        status = sb_daemon_group("listen.control", settings->listen.control_group, &group, why);
+    return status;
 }
 
 sb_status sb_daemon_group(const char *key, const char *name, int64_t *ret_group, sb_why *why)

@@ -18,6 +18,9 @@
 #define RESOLV_CONF_MAX ((size_t)64 * 1024)
 #define END_WITHIN (4 * SB_S) /* of the 5 s a clean end may take */
 #define END_LOOK (10 * SB_MS)
+/* A file of 64 MiB has some 100,000 buckets: counted in 8 s, under a millisecond at a time. */
+#define COUNT_BUCKETS 256
+#define COUNT_EVERY (20 * SB_MS)
 
 static sb_status open_cache(sb_daemon *d, sb_why *why);
 static void fill_client(sb_daemon *d, sb_l1_client_settings *ret);
@@ -30,9 +33,10 @@ static sb_status open_control(sb_daemon *d, sb_why *why);
 static sb_status watch_signals(sb_daemon *d, sb_why *why);
 static void on_signal(uv_signal_t *handle, int number);
 static void on_signal_closed(uv_handle_t *handle);
-static sb_status reload(void *context, sb_why *why);
+static sb_status reload(void *context, sb_text *ret_waiting, sb_why *why);
 static sb_status take_settings(sb_daemon *d, const sb_settings *settings, sb_why *why);
-static void tell_fixed(const sb_settings *before, const sb_settings *now);
+static void tell_fixed(const sb_settings *before, const sb_settings *now, sb_text *waiting);
+static bool same_text(const char *a, const char *b);
 static void health(void *context, sb_text *ret_json);
 static void take_datagram(void *context, const uint8_t *bytes, size_t size, const sb_addr *client,
                           const sb_addr *local, void *worker, uint64_t tag);
@@ -40,6 +44,7 @@ static void take_used(void *context, const sb_question *question);
 static void begin_end(sb_daemon *d);
 static void look_for_end(sb_timer *timer);
 static void look_for_fault(sb_timer *timer);
+static void count_entries(sb_timer *timer);
 static void log_state(sb_daemon *d);
 static void log_ready(const sb_daemon *d);
 
@@ -48,8 +53,10 @@ sb_status sb_daemon_start(sb_daemon *d, sb_why *why)
     static sb_status (*const steps[])(sb_daemon *, sb_why *) = {
         open_cache, open_engine, open_front, open_workers, open_http, open_control, watch_signals};
     sb_daemon_log_levels(d->settings);
+    sb_daemon_warn(d->settings);
     sb_timer_init(&d->watch, look_for_fault);
     sb_timer_init(&d->ending, look_for_end);
+    sb_timer_init(&d->count, count_entries);
     for (size_t i = 0; i < SB_ARRAY_SIZE(steps); i++) {
         sb_status status = steps[i](d, why);
         if (status != SB_OK)
@@ -61,6 +68,7 @@ sb_status sb_daemon_start(sb_daemon *d, sb_why *why)
             return status;
     }
     sb_timer_set(d->env, &d->watch, sb_env_now(d->env) + SB_S);
+    sb_timer_set(d->env, &d->count, sb_env_now(d->env) + COUNT_EVERY);
     log_ready(d);
     sb_daemon_notify("READY=1");
     return SB_OK;
@@ -87,6 +95,7 @@ void sb_daemon_close(sb_daemon *d)
     sb_workers_free(d->workers);
     if (d->env) {
         sb_timer_stop(d->env, &d->watch);
+        sb_timer_stop(d->env, &d->count);
         sb_timer_stop(d->env, &d->ending);
     }
     sb_engine_free(d->engine);
@@ -271,7 +280,7 @@ static void on_signal(uv_signal_t *handle, int number)
     sb_why why = {0};
     switch (number) {
     case SIGHUP:
-        if (reload(d, &why) != SB_OK)
+        if (reload(d, NULL, &why) != SB_OK)
             sb_log(CONFIG, ERROR, "not reloaded, the old configuration stays", "reason=%s",
                    SB_Q(why.text));
         break;
@@ -305,7 +314,7 @@ static void health(void *context, sb_text *ret_json)
 }
 
 /* All or nothing: whatever refuses, all go back to what was. */
-static sb_status reload(void *context, sb_why *why)
+static sb_status reload(void *context, sb_text *ret_waiting, sb_why *why)
 {
     sb_daemon *d = context;
     const sb_settings *settings, *before = d->settings;
@@ -327,7 +336,8 @@ static sb_status reload(void *context, sb_why *why)
     fill_client(d, &client);
     sb_l1_bump_policy(d->l1, settings->hash, &client); /* readers see the new search list too */
     sb_daemon_log_levels(settings);
-    tell_fixed(before, settings);
+    sb_daemon_warn(settings);
+    tell_fixed(before, settings, ret_waiting);
     sb_settings_unref(before);
     sb_count(sb_engine_stats(d->engine), SB_COUNT_CONFIG_RELOADS);
     sb_log(CONFIG, INFO, "reloaded", "file=%s",
@@ -346,7 +356,7 @@ static sb_status take_settings(sb_daemon *d, const sb_settings *settings, sb_why
 }
 
 /* What is taken at the start alone is named, so that nobody waits for it. */
-static void tell_fixed(const sb_settings *before, const sb_settings *now)
+static void tell_fixed(const sb_settings *before, const sb_settings *now, sb_text *waiting)
 {
     const struct {
         const char *key;
@@ -358,11 +368,24 @@ static void tell_fixed(const sb_settings *before, const sb_settings *now)
         {"listen.workers", before->listen.workers != now->listen.workers},
         {"cache.file", strcmp(before->cache.file, now->cache.file) != 0},
         {"cache.size", before->cache.size_bytes != now->cache.size_bytes},
-        {"cache.share", before->cache.share != now->cache.share},
+        {"cache.share", before->cache.share != now->cache.share ||
+                            !same_text(before->cache.share_group, now->cache.share_group)},
+        {"listen.control",
+         !same_text(before->listen.control_group, now->listen.control_group)},
+        {"listen.socket:mode",
+         sb_dns_front_open_to_all(before) != sb_dns_front_open_to_all(now)},
     };
     for (size_t i = 0; i < SB_ARRAY_SIZE(fixed); i++)
-        if (fixed[i].changed)
+        if (fixed[i].changed) {
             sb_log(CONFIG, WARN, "takes effect with the next start", "key=%s", fixed[i].key);
+            if (waiting)
+                sb_text_add(waiting, "%s ", fixed[i].key);
+        }
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
 /* Workers first: what they pass on until then is still answered. */
@@ -396,6 +419,18 @@ static void look_for_fault(sb_timer *timer)
                "file=%s", SB_Q(d->settings->cache.file));
     }
     sb_timer_set(d->env, &d->watch, sb_env_now(d->env) + SB_S);
+}
+
+/* The engine's own sweep takes an hour for a lap, too long for a number people look at. */
+static void count_entries(sb_timer *timer)
+{
+    sb_daemon *d = sb_container_of(timer, sb_daemon, count);
+    sb_l1_stats stats;
+    sb_l1_get_stats(d->l1, &stats);
+    if (stats.counted)
+        return;
+    sb_l1_sweep(d->l1, COUNT_BUCKETS);
+    sb_timer_set(d->env, timer, sb_env_now(d->env) + COUNT_EVERY);
 }
 
 static void log_ready(const sb_daemon *d)

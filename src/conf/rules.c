@@ -59,11 +59,13 @@ static const sb_conf_key rule_keys[] = {
      .take = sb_conf_take_duration,
      .offset = IN(protect_confirm),
      .has = IN(has_confirm),
+     .later = true,
      .max = 7 * DAY},
     {.name = "protect_max",
      .take = sb_conf_take_duration,
      .offset = IN(protect_max),
      .has = IN(has_max),
+     .later = true,
      .max = 30 * DAY},
     {.name = "ttl_min",
      .take = sb_conf_take_seconds,
@@ -77,7 +79,7 @@ static const sb_conf_key rule_keys[] = {
      .max = SB_TTL_SETTING_MAX_S},
     {.name = "stale", .take = sb_conf_take_map, .more = stale_keys, .section = true},
     {.name = "family", .take = sb_conf_take_family, .offset = IN(family), .has = IN(has_family)},
-    {.name = "probe", .take = take_rule_probe, .offset = IN(probe)},
+    {.name = "probe", .take = take_rule_probe, .offset = IN(probe), .later = true},
     {0},
 };
 #undef IN
@@ -85,7 +87,7 @@ static const sb_conf_key rule_keys[] = {
 static const sb_conf_key service_keys[] = {
     {.name = "name", .take = sb_conf_take_label, .offset = IN(name)},
     {.name = "uri", .take = take_uri, .offset = IN(uri)},
-    {.name = "probe", .take = take_service_probe, .offset = IN(probe)},
+    {.name = "probe", .take = take_service_probe, .offset = IN(probe), .later = true},
     {.name = "required", .take = sb_conf_take_bool, .offset = IN(required)},
     {0},
 };

@@ -29,6 +29,9 @@ enum {
 #define HOUR (3600 * SB_S)
 #define DAY (DAY_S * SB_S)
 #define IN(field) offsetof(sb_settings, field)
+#define BIT(id) (UINT32_C(1) << SB_STRATEGY_##id)
+#define STRATEGIES_LATER                                                                           \
+    (BIT(MDNS_NATIVE) | BIT(MDNS_MULTICAST) | BIT(SHARED) | BIT(VALIDATE) | BIT(DOUBT) | BIT(GUESS))
 
 static sb_conf_take take_listen, take_dns, take_dns_address, take_http, take_hosts, take_host,
     take_workers, take_allow, take_prefix, take_control, take_upstreams, take_server, take_address,
@@ -79,14 +82,17 @@ static const sb_conf_key query_keys[] = {
     {.name = "hedge_budget",
      .take = sb_conf_take_percent,
      .offset = IN(query.hedge_permille),
+     .later = true,
      .max = 1000},
     {.name = "refresh_rate",
      .take = sb_conf_take_unsigned,
      .offset = IN(query.refresh_rate),
+     .later = true,
      .max = 100000},
     {.name = "doubt_window",
      .take = sb_conf_take_duration,
      .offset = IN(query.doubt_window),
+     .later = true,
      .max = DAY},
     {.name = "search", .take = take_search, .section = true},
     {.name = "ndots",
@@ -139,6 +145,7 @@ static const sb_conf_key cache_keys[] = {
     {.name = "prefetch",
      .take = sb_conf_take_percent,
      .offset = IN(cache.prefetch_permille),
+     .later = true,
      .max = 900},
     {.name = "warm", .take = take_warm, .section = true},
     {0},
@@ -188,7 +195,7 @@ static const sb_conf_key health_keys[] = {
      .take = sb_conf_take_percent,
      .offset = IN(health.unhealthy_permille),
      .max = 1000},
-    {.name = "alert", .take = sb_conf_take_map, .more = alert_keys, .section = true},
+    {.name = "alert", .take = sb_conf_take_map, .more = alert_keys, .section = true, .later = true},
     {0},
 };
 static const sb_conf_key level_keys[] = {
@@ -213,8 +220,12 @@ const sb_conf_key sb_conf_root[] = {
     {.name = "cache", .take = take_cache, .section = true},
     {.name = "names", .take = sb_conf_take_names, .section = true},
     {.name = "services", .take = sb_conf_take_services, .section = true},
-    {.name = "shared", .take = sb_conf_take_map, .more = shared_keys, .section = true},
-    {.name = "mdns", .take = sb_conf_take_map, .more = mdns_keys, .section = true},
+    {.name = "shared",
+     .take = sb_conf_take_map,
+     .more = shared_keys,
+     .section = true,
+     .later = true},
+    {.name = "mdns", .take = sb_conf_take_map, .more = mdns_keys, .section = true, .later = true},
     {.name = "health", .take = take_health, .section = true},
     {.name = "log", .take = sb_conf_take_map, .more = log_keys, .section = true},
     {0},
@@ -566,6 +577,8 @@ static sb_status take_strategies(sb_conf_walk *w, const sb_conf_place *at, const
     for (size_t i = 0; i < count; i++)
         bits |= UINT32_C(1) << ((const unsigned *)items)[i];
     *(uint32_t *)field = bits;
+    if (bits & STRATEGIES_LATER)
+        sb_conf_warn(w, at, node, "not all of these strategies are there yet");
     return SB_OK;
 }
 
@@ -818,6 +831,8 @@ static sb_status take_format(sb_conf_walk *w, const sb_conf_place *at, const yam
     sb_status status = sb_conf_choice(w, at, node, texts, &choice);
     if (status == SB_OK)
         *(bool *)field = choice == 1;
+    if (status == SB_OK && choice == 1)
+        sb_conf_warn(w, at, node, "json is not there yet: the log is logfmt");
     return status;
 }
 
@@ -830,5 +845,7 @@ static sb_status take_to(sb_conf_walk *w, const sb_conf_place *at, const yaml_no
     sb_status status = sb_conf_choice(w, at, node, texts, &choice);
     if (status == SB_OK)
         *(const char **)field = texts[choice];
+    if (status == SB_OK && choice == 1)
+        sb_conf_warn(w, at, node, "journald is not there yet: the log goes to stderr");
     return status;
 }

@@ -18,6 +18,8 @@ enum {
     LABEL_MAX = 64,
 };
 
+static void tell(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
+                 const char *sentence, sb_why *ret_why);
 static void write_path(sb_writer *w, const sb_conf_place *at);
 static sb_status unknown_key(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
                              const sb_conf_key *keys);
@@ -28,17 +30,22 @@ static unsigned distance(const char *a, const char *b);
 sb_status sb_conf_error(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
                         const char *format, ...)
 {
-    char sentence[384], path[128];
+    char sentence[384];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(sentence, sizeof(sentence), format, args);
     va_end(args);
-    sb_writer writer = sb_writer_of(path, sizeof(path) - 1);
-    write_path(&writer, at);
-    path[writer.size] = '\0';
-    return sb_why_set(w->why, SB_INVALID, "%.200s:%zu:%zu: %s%s%s", w->file,
-                      node->start_mark.line + 1, node->start_mark.column + 1, path,
-                      writer.size > 0 ? ": " : "", sentence);
+    if (w->why)
+        tell(w, at, node, sentence, w->why);
+    return SB_INVALID;
+}
+
+void sb_conf_warn(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
+                  const char *sentence)
+{
+    sb_why why;
+    tell(w, at, node, sentence, &why);
+    sb_settings_warn(w->settings, why.text);
 }
 
 sb_status sb_conf_nomem(sb_conf_walk *w)
@@ -81,6 +88,8 @@ sb_status sb_conf_map(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_
             return status;
         if (keys[i].has)
             *(bool *)((char *)into + keys[i].has) = true;
+        if (keys[i].later)
+            sb_conf_warn(w, &place, name, "it has no effect yet, but with a later version");
     }
     return SB_OK;
 }
@@ -410,6 +419,18 @@ sb_status sb_conf_take_url(sb_conf_walk *w, const sb_conf_place *at, const yaml_
     if (target.form != SB_TARGET_URL)
         return sb_conf_error(w, at, node, "a URL is expected: scheme://host");
     return sb_conf_copy(w, text, field);
+}
+
+static void tell(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
+                 const char *sentence, sb_why *ret_why)
+{
+    char path[128];
+    sb_writer writer = sb_writer_of(path, sizeof(path) - 1);
+    write_path(&writer, at);
+    path[writer.size] = '\0';
+    (void)sb_why_set(ret_why, SB_INVALID, "%.200s:%zu:%zu: %s%s%s", w->file,
+                     node->start_mark.line + 1, node->start_mark.column + 1, path,
+                     writer.size > 0 ? ": " : "", sentence);
 }
 
 static void write_path(sb_writer *w, const sb_conf_place *at)

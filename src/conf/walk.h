@@ -36,11 +36,15 @@ struct sb_conf_key {
     int64_t min, max; /* in the unit of the field */
     const void *more; /* table of the section, or texts of the choice */
     bool section;     /* may be left empty: nothing of it is configured */
+    bool later;       /* checked, but without effect in this version */
 };
 
 /* `file:line:column: path: sentence`, SB_INVALID. */
 sb_status sb_conf_error(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
                         const char *format, ...) SB_PRINTF(4, 5);
+/* The same as a warning of the settings. */
+void sb_conf_warn(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
+                  const char *sentence);
 sb_status sb_conf_nomem(sb_conf_walk *w);
 
 /* A mapping by its table: unknown keys and second ones are errors. into: the struct. */

@@ -87,6 +87,10 @@ typedef struct sb_listen_options {
     int64_t group; /* its group; -1 = leave */
     int backlog;
     bool reuse_port;
+    /* The peer of an accepted stream will send no more but may still read (a half-close); owner is
+     * the stream's. It stays, and is the owner's to close. May be NULL: closed(SB_CLOSED) in its
+     * stead; so does an env that knows no half-close. */
+    void (*ended)(void *owner, sb_socket socket);
 } sb_listen_options;
 
 /* A mapping of a whole file, or memory. The writer's only; base is page-aligned. */

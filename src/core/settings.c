@@ -53,6 +53,16 @@ void sb_settings_unref(const sb_settings *settings)
     sb_free(s);
 }
 
+void sb_settings_warn(sb_settings *settings, const char *sentence)
+{
+    SB_ASSERT(!settings->frozen);
+    if (settings->warning_count == SB_WARNINGS_MAX)
+        return;
+    const char *copy = sb_arena_strdup(&settings->arena, sentence);
+    if (copy)
+        settings->warnings[settings->warning_count++] = copy;
+}
+
 const char *sb_strategy_text(unsigned strategy)
 {
     static const char *const texts[] = {

@@ -12,6 +12,7 @@
 #include "dns/name.h"
 
 #define SB_SOCKET_PATH_MAX 107        /* bytes of a Unix socket's path */
+#define SB_WARNINGS_MAX 32        /* of one configuration: more help nobody */
 #define SB_TTL_SETTING_MAX_S 31536000 /* a year: the largest TTL or age that may be configured */
 
 /* The strategies of the ladder, in its order; numbers go over the Unix socket and stay. */
@@ -185,6 +186,8 @@ typedef struct sb_settings {
         int8_t levels[16]; /* per subsystem; -1 = level */
     } log;
     const char *mlflow_uri; /* MLFLOW_TRACKING_URI or NULL */
+    const char *warnings[SB_WARNINGS_MAX]; /* sentences: what is set and has no effect */
+    size_t warning_count;
 } sb_settings;
 
 /* Defaults of the CONTRACT (the user's paths from environment `get`, or system paths for root).
@@ -200,6 +203,11 @@ SB_MUST_USE sb_status sb_settings_env(sb_settings *settings, sb_getenv *get, voi
 /* Sorts, derives views, merges name rules of one match, checks cross-field rules (non-loopback DNS
  * address without allow, protected…). */
 SB_MUST_USE sb_status sb_settings_freeze(sb_settings *settings, sb_why *why);
+/* Adds a sentence to the warnings; one too many, or one without memory, is left out. */
+void sb_settings_warn(sb_settings *settings, const char *sentence);
+/* Whether this version can do what is asked for: a server that would be asked in the clear instead
+ * of over TLS is refused. */
+SB_MUST_USE sb_status sb_settings_usable(const sb_settings *settings, sb_why *why);
 /* A socket this instance listens on itself, also through an any-address: never an upstream. */
 bool sb_settings_own_address(const sb_settings *settings, const sb_addr *addr);
 const sb_settings *sb_settings_ref(const sb_settings *settings);

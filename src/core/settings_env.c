@@ -32,6 +32,8 @@ static sb_status take_fallback(reading *r);
 static sb_status take_mlflow(reading *r);
 static sb_status take_mlflow_fallback(reading *r);
 static sb_status refuse(reading *r, const char *reason);
+static sb_status ignore(reading *r, const char *reason);
+static void describe(reading *r, const char *reason, sb_why *ret_why);
 static sb_span next_item(sb_span *rest, char separator);
 static size_t count_items(sb_span list, char separator);
 static sb_status take_addresses(reading *r, sb_span list, sb_name_setting *rule);
@@ -214,7 +216,7 @@ static sb_status take_mlflow_fallback(reading *r)
     sb_span list = {.data = (const uint8_t *)r->value, .size = strlen(r->value)};
     sb_target target;
     if (!uri || is_local_store(uri) || sb_target_parse(uri, strlen(uri), &target, NULL) != SB_OK)
-        return refuse(r, "MLFLOW_TRACKING_URI must say which host it is for");
+        return ignore(r, "not used: MLFLOW_TRACKING_URI names no host it could be for");
     sb_name_setting *rule = more_names(s, 1);
     if (!rule)
         return SB_NOMEM;
@@ -227,16 +229,31 @@ static sb_status take_mlflow_fallback(reading *r)
     return SB_OK;
 }
 
-/* The value is quoted as a log would; userinfo of a URL stays secret. */
 static sb_status refuse(reading *r, const char *reason)
+{
+    if (r->why)
+        describe(r, reason, r->why);
+    return SB_INVALID;
+}
+
+/* Set for other programs, it makes no sense here: no reason not to start. */
+static sb_status ignore(reading *r, const char *reason)
+{
+    sb_why sentence;
+    describe(r, reason, &sentence);
+    sb_settings_warn(r->settings, sentence.text);
+    return SB_OK;
+}
+
+/* The value is quoted as a log would; userinfo of a URL stays secret. */
+static void describe(reading *r, const char *reason, sb_why *ret_why)
 {
     sb_text masked = {.limit = 4096};
     sb_target_mask(r->value, strlen(r->value), &masked);
     bool shown = masked.data && !masked.failed;
-    sb_status status = sb_why_set(r->why, SB_INVALID, "%s=%s: %s", r->variable,
-                                  shown ? SB_Q(masked.data) : "(a long value)", reason);
+    (void)sb_why_set(ret_why, SB_INVALID, "%s=%s: %s", r->variable,
+                     shown ? SB_Q(masked.data) : "(a long value)", reason);
     sb_text_fini(&masked);
-    return status;
 }
 
 /* Up to the next separator, without blanks at its ends; the rest begins behind the separator. */

@@ -133,6 +133,19 @@ unsigned sb_name_labels(const sb_name *name)
     return n;
 }
 
+bool sb_name_is_host(const sb_name *name)
+{
+    for (size_t at = 0; at < name->size && name->wire[at] != 0;) {
+        size_t end = at + 1 + name->wire[at];
+        while (++at < end) {
+            uint8_t c = sb_ascii_lower(name->wire[at]);
+            if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_')
+                return false;
+        }
+    }
+    return name->size > 1;
+}
+
 sb_name sb_name_parent(const sb_name *name, unsigned n)
 {
     sb_name parent = {0};

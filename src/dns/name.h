@@ -42,6 +42,8 @@ bool sb_name_equal(const sb_name *a, const sb_name *b); /* case-insensitive */
 bool sb_name_below(const sb_name *name, const sb_name *suffix);
 /* Labels without the root: "a.b." has 2. */
 unsigned sb_name_labels(const sb_name *name);
+/* Not the root, and of letters, digits, '-' and '_' alone: what a person means by a host. */
+bool sb_name_is_host(const sb_name *name);
 /* The name without its first `n` labels; n <= labels. */
 sb_name sb_name_parent(const sb_name *name, unsigned n);
 /* prefix + suffix (search lists); false when over 255 bytes. */

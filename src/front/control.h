@@ -14,8 +14,9 @@ typedef struct sb_control_options {
     const char *path;
     uint32_t uid;  /* the daemon's */
     int64_t group; /* resolved control group; -1 none */
-    /* Reload of the configuration, done by the command. */
-    sb_status (*reload)(void *context, sb_why *why);
+    /* Reload of the configuration, done by the command; the keys that changed and wait for the next
+     * start are added, a blank behind each. */
+    sb_status (*reload)(void *context, sb_text *ret_waiting, sb_why *why);
     void (*health)(void *context, sb_text *ret_json); /* health document */
     void *context;
 } sb_control_options;

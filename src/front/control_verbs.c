@@ -12,6 +12,7 @@
 #define PIN_ADDRESSES_MAX 16
 #define PIN_SECONDS_MAX ((json_int_t)10 * 366 * 86400)
 #define WARM_NAMES_MAX 1000
+#define NO_HOST "a host name has letters, digits, '-' and '_' only"
 
 typedef struct verb {
     const char *name;
@@ -261,6 +262,8 @@ static bool run_pin(sb_control_request *request)
     if (!sb_control_name(request, "name", &name) ||
         !sb_control_number(request, "for_s", PIN_SECONDS_MAX, &seconds))
         return false;
+    if (!sb_name_is_host(&name))
+        return refuse(request, NO_HOST);
     size_t n = json_array_size(list);
     if (n == 0 || n > PIN_ADDRESSES_MAX)
         return refuse(request, "addresses must be a list of 1 to 16 addresses");
@@ -295,9 +298,21 @@ static bool run_reload(sb_control_request *request)
     const sb_control_options *options = &request->control->options;
     if (!options->reload)
         return refuse(request, "this program does not reload");
-    if (options->reload(options->context, &request->why) != SB_OK)
+    sb_text waiting = {0};
+    json_t *keys = json_array();
+    sb_status status = options->reload(options->context, &waiting, &request->why);
+    for (size_t at = 0; at < waiting.size;) {
+        const char *blank = memchr(waiting.data + at, ' ', waiting.size - at);
+        size_t size = blank ? (size_t)(blank - waiting.data) - at : waiting.size - at;
+        json_array_append_new(keys, json_stringn(waiting.data + at, size));
+        at += size + 1;
+    }
+    sb_text_fini(&waiting);
+    if (status == SB_OK)
+        request->result = json_pack("{s:O}", "next_start", keys);
+    json_decref(keys);
+    if (status != SB_OK)
         return request->why.text[0] ? false : refuse(request, "the reload failed");
-    request->result = json_object();
     return true;
 }
 
@@ -341,8 +356,11 @@ static bool names_of(const json_t *list, size_t i, sb_name *ret_name, sb_why *wh
 {
     sb_why inner = {"it is not a text"};
     const char *text = json_string_value(json_array_get(list, i));
-    if (text && sb_name_parse(text, strlen(text), ret_name, &inner) == SB_OK)
+    sb_status status = text ? sb_name_parse(text, strlen(text), ret_name, &inner) : SB_INVALID;
+    if (status == SB_OK && sb_name_is_host(ret_name))
         return true;
+    if (status == SB_OK)
+        (void)sb_why_set(&inner, SB_INVALID, "%s", NO_HOST);
     (void)sb_why_set(why, SB_INVALID, "bad name number %zu: %s", i + 1, inner.text);
     return false;
 }

@@ -70,6 +70,16 @@ sb_status sb_dns_front_new(const sb_dns_front_options *options, sb_dns_front **r
     return SB_OK;
 }
 
+bool sb_dns_front_open_to_all(const sb_settings *settings)
+{
+    static const uint8_t loopback_4[4] = {127, 0, 0, 1}, loopback_6[16] = {[15] = 1};
+    const sb_addr from[] = {sb_addr_4(loopback_4, 0), sb_addr_6(loopback_6, 0)};
+    bool asked_by_all = settings->cache.share == SB_SHARE_ALL;
+    for (size_t i = 0; settings->listen.dns_count > 0 && i < SB_ARRAY_SIZE(from); i++)
+        asked_by_all = asked_by_all || sb_dns_access_allows(settings, &from[i]);
+    return asked_by_all;
+}
+
 void sb_dns_front_free(sb_dns_front *front)
 {
     if (!front)
@@ -188,7 +198,8 @@ static sb_status open_datagrams(sb_dns_front *front, sb_dns_listener *listener, 
 static sb_status open_streams(sb_dns_front *front, sb_dns_listener *listener, sb_why *why)
 {
     sb_listen_options options = {
-        .local = listener->addr, .group = -1, .backlog = SB_FRONT_TCP_MAX};
+        .local = listener->addr, .group = -1, .backlog = SB_FRONT_TCP_MAX,
+        .ended = sb_dns_stream_ended};
     sb_why inner = {""};
     char text[SB_ADDR_TEXT_MAX];
     sb_status status =
@@ -201,7 +212,7 @@ static sb_status open_streams(sb_dns_front *front, sb_dns_listener *listener, sb
     return SB_OK;
 }
 
-/* Who may read the cache file may ask here: both tell the same. */
+/* Who may ask over DNS may ask here, and who may read the cache file: it tells no more. */
 static sb_status open_unix(sb_dns_front *front, const sb_settings *settings, sb_list *opened,
                            sb_why *why)
 {
@@ -213,9 +224,10 @@ static sb_status open_unix(sb_dns_front *front, const sb_settings *settings, sb_
     sb_list_push(opened, &listener->link);
     sb_listen_options options = {
         .path = front->socket_path,
-        .mode = share == SB_SHARE_ALL ? 0666 : share == SB_SHARE_GROUP ? 0660 : 0600,
+        .mode = sb_dns_front_open_to_all(settings) ? 0666 : share == SB_SHARE_GROUP ? 0660 : 0600,
         .group = share == SB_SHARE_GROUP && front->socket_group > 0 ? front->socket_group : -1,
         .backlog = SB_FRONT_TCP_MAX,
+        .ended = sb_dns_stream_ended,
     };
     sb_why inner = {""};
     sb_status status =

@@ -19,6 +19,9 @@ typedef struct sb_dns_front_options {
  * permitted). */
 SB_MUST_USE sb_status sb_dns_front_new(const sb_dns_front_options *options, sb_dns_front **ret,
                                        sb_why *why);
+/* Whether any user of the machine may ask on the Unix socket: those who may ask over DNS from
+ * loopback anyway, and those of cache.share: all. */
+bool sb_dns_front_open_to_all(const sb_settings *settings);
 void sb_dns_front_free(sb_dns_front *front);
 /* New settings: allow list at once; listeners that changed are opened and closed. All or nothing.
  */

@@ -78,6 +78,7 @@ struct sb_dns_stream {
     bool is_unix;
     bool refused; /* not in listen.allow: one REFUSED, then the end */
     bool paused;
+    bool ended; /* the client asks no more: closed when everything is answered and sent */
     bool busy; /* its bytes are being walked: a close leaves the memory to the walker */
     bool dead;
     sb_ns active_at; /* whole message in, or reply out: trickled bytes keep nothing alive */
@@ -131,6 +132,8 @@ void sb_dns_pending_cancel(sb_dns_front *front, sb_list *list);
 /* An sb_accepted; the owner is the listener. */
 void sb_dns_stream_accepted(void *owner, sb_socket listening, sb_socket socket,
                             const sb_peer *peer);
+/* The client asks no more; it still gets what is under way (RFC 7766 §6.2.4). */
+void sb_dns_stream_ended(void *owner, sb_socket socket);
 /* front->out holds the message behind room for its length. False: the stream is gone. */
 bool sb_dns_stream_send(sb_dns_stream *stream, size_t size);
 /* One question fewer: buffered ones may go on. The stream may be gone afterwards. */

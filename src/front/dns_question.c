@@ -97,7 +97,8 @@ static bool rule(sb_dns_front *front, const sb_query_info *info, const sb_dns_or
         return true;
     }
     /* A cache that answers without recursion tells what others asked for. */
-    if (!(info->flags & SB_FLAG_RD) && !shared_by_all(front)) {
+    bool peeks = !(info->flags & SB_FLAG_RD) || info->provenance_flags & SB_ASK_CACHED_ONLY;
+    if (peeks && !shared_by_all(front)) {
         send_error(front, info, origin, SB_RCODE_REFUSED, SB_EDE_PROHIBITED,
                    "recursion must be desired");
         return true;

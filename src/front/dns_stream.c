@@ -48,6 +48,15 @@ void sb_dns_stream_accepted(void *owner, sb_socket listening, sb_socket socket, 
         sb_free(stream);
 }
 
+/* Told while nothing is paused: every whole message was walked, and half a one stays half. */
+void sb_dns_stream_ended(void *owner, sb_socket socket)
+{
+    (void)socket;
+    sb_dns_stream *stream = owner;
+    stream->ended = true;
+    sb_dns_stream_resume(stream);
+}
+
 bool sb_dns_stream_send(sb_dns_stream *stream, size_t size)
 {
     sb_env *env = stream->front->env;
@@ -65,6 +74,15 @@ void sb_dns_stream_resume(sb_dns_stream *stream)
     if (stream->front->quiescing) {
         if (stream->under_way == 0)
             sb_dns_stream_close(stream); /* what is queued is still sent */
+        return;
+    }
+    if (stream->ended) {
+        /* A slow reader has until it idles; on the Unix socket, where nobody idles, the env's
+         * linger is the bound. */
+        sb_env *env = stream->front->env;
+        if (stream->under_way == 0 &&
+            (stream->is_unix || env->ops->stream_queued(env, stream->socket) == 0))
+            sb_dns_stream_close(stream);
         return;
     }
     /* Half empty first: what is kept is moved once per batch, not once per answer. */

@@ -159,6 +159,8 @@ static void gauges(const sb_http_front *front, const sb_view_totals *totals,
     gauge(text, "error_rate", "Errors per attempt over health.window", rate);
     gauge(text, "flights", "Flights under way", (double)sb_engine_flights(engine));
     gauge(text, "cache_entries", "Entries in the cache", (double)cache->entries);
+    gauge(text, "cache_entries_counted", "1 once cache_entries is exact, 0 while it counts",
+          cache->counted ? 1 : 0);
     gauge(text, "cache_capacity_bytes", "Size of the cache", (double)cache->capacity_bytes);
     gauge(text, "cache_used_bytes", "Bytes of the cache in use", (double)cache->used_bytes);
     gauge(text, "cache_in_file", "1 while the cache lies in its file, 0 in memory only",

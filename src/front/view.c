@@ -77,7 +77,8 @@ json_t *sb_view_time(int64_t wall_ns)
 bool sb_view_print(json_t *take_value, sb_text *ret_text)
 {
     bool ok = take_value && json_dump_callback(take_value, print_chunk, ret_text,
-                                               JSON_COMPACT | JSON_ENSURE_ASCII) == 0;
+                                               JSON_COMPACT | JSON_ENSURE_ASCII |
+                                                   JSON_REAL_PRECISION(6)) == 0;
     json_decref(take_value);
     return ok && !ret_text->failed;
 }
@@ -212,9 +213,10 @@ static json_t *view_cache_file(sb_engine *engine)
     sb_l1 *l1 = sb_engine_l1(engine);
     sb_l1_stats stats;
     sb_l1_get_stats(l1, &stats);
-    return json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "file",
+    return json_pack("{s:o, s:b, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "file",
                      sb_view_string(settings->cache.file), "in_file", sb_l1_in_file(l1),
-                     "entries", (json_int_t)stats.entries, "capacity_bytes",
+                     "entries", (json_int_t)stats.entries, "entries_counted", stats.counted,
+                     "capacity_bytes",
                      (json_int_t)stats.capacity_bytes, "used_bytes", (json_int_t)stats.used_bytes,
                      "writes", (json_int_t)stats.writes, "evictions", (json_int_t)stats.evictions,
                      "expired", (json_int_t)stats.expired, "dropped", (json_int_t)stats.dropped,
@@ -268,15 +270,27 @@ static bool add_pin(void *context, const sb_pin_info *pin)
 {
     listing *list = context;
     sb_ns now = sb_env_now(sb_engine_env(list->engine));
-    json_t *addresses = json_array();
+    json_t *name = sb_view_name(&pin->name), *addresses = NULL, *known;
+    size_t at;
+    json_array_foreach (list->list, at, known) /* a pin is an entry for each family */
+        if (json_equal(json_object_get(known, "name"), name))
+            addresses = json_incref(json_object_get(known, "addresses"));
+    bool more = addresses != NULL;
+    if (!more)
+        addresses = json_array();
     for (size_t i = 0; i < pin->count; i++)
         json_array_append_new(addresses, sb_view_address(&pin->addresses[i]));
+    if (more) {
+        json_decref(addresses);
+        json_decref(name);
+        return true;
+    }
     json_t *left = json_null();
     if (pin->until != SB_NEVER)
         left = integer(pin->until > now ? (uint64_t)((pin->until - now) / SB_S) : 0);
     json_array_append_new(list->list,
-                          json_pack("{s:o, s:o, s:o}", "name", sb_view_name(&pin->name),
-                                    "addresses", addresses, "left_s", left));
+                          json_pack("{s:o, s:o, s:o}", "name", name, "addresses", addresses,
+                                    "left_s", left));
     return true;
 }
 

@@ -48,9 +48,12 @@ typedef struct sb_uv_socket {
             sb_uv_queue early; /* written before TLS stood */
             bool connecting, securing, outgoing;
             bool adopted, paused, tell_drained, lingering, inherited, wrote;
+            bool ended; /* the peer sends no more, and the owner knows */
+            void (*on_end)(void *owner, sb_socket socket); /* NULL: the end closes */
         } stream;
         struct {
             sb_accepted *accepted;
+            void (*on_end)(void *owner, sb_socket socket); /* of its streams */
             sb_timer resume; /* accepting again after the descriptors ran out */
             char *path;      /* of a Unix socket, else NULL */
             dev_t device;

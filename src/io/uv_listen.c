@@ -68,6 +68,7 @@ sb_status sb_uv_stream_listen(sb_env *env, const sb_listen_options *options, sb_
         return sb_why_set(why, status, "cannot listen: %s", sb_status_text(status));
     sb_timer_init(&s->listener.resume, resume_accepting);
     s->listener.accepted = accepted;
+    s->listener.on_end = options->ended;
     if (is_unix) {
         struct stat st;
         s->listener.path = sb_strdup(options->path);
@@ -133,6 +134,7 @@ static bool accept_one(sb_uv_socket *s)
     sb_uv_socket *stream;
     if (sb_uv_stream_new(s->env, fd, &stream) != SB_OK)
         return true;
+    stream->stream.on_end = s->listener.on_end;
     s->listener.accepted(s->owner, s->id, stream->id, &peer);
     if (!stream->stream.adopted && !stream->closing)
         sb_uv_socket_destroy(stream);

@@ -166,7 +166,7 @@ void sb_uv_stream_ready(sb_uv_socket *s, int events, bool error)
         finish_connect(s);
         return;
     }
-    if (error && s->stream.paused && !s->stream.securing) {
+    if (error && ((s->stream.paused && !s->stream.securing) || s->stream.ended)) {
         int reason = pending_error(s->fd);
         end_stream(s, reason ? reason : ECONNRESET);
         return;
@@ -187,7 +187,7 @@ void sb_uv_stream_ready(sb_uv_socket *s, int events, bool error)
             s->stream.events.drained(s->owner, s->id);
         }
     }
-    if (s->id.generation == generation && (events & UV_READABLE) &&
+    if (s->id.generation == generation && (events & UV_READABLE) && !s->stream.ended &&
         (!s->stream.paused || s->stream.securing))
         read_stream(s);
     if (s->id.generation == generation)
@@ -281,6 +281,11 @@ static void read_stream(sb_uv_socket *s)
         sb_status status = error ? sb_status_from_errno(error) : SB_CLOSED;
         (void)sb_why_set(&why, status, "the connection ended before it was secured");
         fail_tls(s, status, &why);
+        return;
+    }
+    if (got == 0 && s->stream.on_end && !s->stream.tls) {
+        s->stream.ended = true;
+        s->stream.on_end(s->owner, s->id);
         return;
     }
     end_stream(s, error);
@@ -462,7 +467,7 @@ static void update_watch(sb_uv_socket *s)
     if (s->stream.connecting || waiting(&s->stream.out) > 0 ||
         (s->stream.tell_drained && !s->stream.securing))
         events |= UV_WRITABLE;
-    if (s->stream.adopted && !s->stream.connecting && !s->stream.lingering &&
+    if (s->stream.adopted && !s->stream.connecting && !s->stream.lingering && !s->stream.ended &&
         (!s->stream.paused || s->stream.securing))
         events |= UV_READABLE;
     sb_uv_socket_watch(s, events);

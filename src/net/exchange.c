@@ -224,6 +224,10 @@ static void ask_tcp(sb_exchange *x)
     x->sent_at = sb_env_now(x->op.env);
     x->resend_wait = sb_upstream_attempt_timeout(x->server);
     sb_timer_set(x->op.env, &x->resend, x->sent_at + x->resend_wait);
+    /* What was allowed may have been for one round trip; a stream takes two more, and a large
+     * answer some. */
+    if (x->op.deadline < x->sent_at + 2 * x->resend_wait)
+        sb_op_set_deadline(&x->op, x->sent_at + 2 * x->resend_wait);
     sb_status status = sb_conn_ask(&x->tcp, x->ups, x->server, &tcp_events);
     if (status != SB_OK)
         tcp_failed(&x->tcp, status);

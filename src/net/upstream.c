@@ -314,9 +314,9 @@ static void check_silence(sb_upstreams *ups, sb_upstream *server)
 
 void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server)
 {
-    check_silence(ups, server);
     if (server->unanswered++ == 0)
         server->unanswered_since = sb_env_now(ups->env);
+    check_silence(ups, server);
 }
 
 bool sb_upstream_works(const sb_upstreams *ups, const sb_upstream *server)
@@ -372,6 +372,8 @@ void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status
         server->failures++;
     server->last_failure = now;
     server->last_status = status;
+    if (status == SB_TIMEOUT && server->unanswered >= FAILURES_TO_OPEN)
+        server->failures += FAILURES_TO_OPEN; /* one question, but several queries */
     if (status == SB_TIMEOUT)
         server->timeouts++;
     else

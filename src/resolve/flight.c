@@ -138,8 +138,10 @@ static void attempt_done(sb_op *op)
         f->failure = op->status;
         f->failure_ede = attempt->ede;
     }
-    if (attempt->reason)
+    if (attempt->reason) {
         f->doubt = attempt->reason;
+        f->confirm_in = attempt->confirm_in;
+    }
     if (attempt->confirmed)
         sb_engine_forget(f->engine, &f->asked, (sb_kind)f->best.answer->kind);
     if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE) {
@@ -231,10 +233,14 @@ static void end_badly(sb_flight *f)
     if (f->doubt && f->best.degraded && !f->best.capped)
         f->best.ede_text = f->doubt;
     bool known = f->best.rank > SB_RANK_UNTRUSTED_NEGATIVE;
+    /* A doubted denial is looked at again when it may be confirmed, if that is sooner. */
+    sb_ns recheck = f->settings->cache.recheck;
+    if (f->confirm_in > 0 && f->confirm_in < recheck)
+        recheck = f->confirm_in < SB_S ? SB_S : f->confirm_in;
     if (failed || known) {
         sb_status why = f->denied ? SB_OK : f->failure;
         sb_trouble *t = sb_troubles_add(&e->troubles, &f->key, why, f->failure_ede,
-                                        sb_env_now(e->env), known ? f->settings->cache.recheck : 0);
+                                        sb_env_now(e->env), known ? recheck : 0);
         if (t)
             t->reason = f->doubt;
         if (known)
@@ -404,6 +410,10 @@ void sb_flight_join(sb_engine *e, const sb_asked *asked, sb_query *query)
     query->flight = f;
     f->waiter_count++;
     sb_list_push(&f->waiters, &query->link);
+    /* All died since it began: nobody waits any more. */
+    if (!f->desperate &&
+        sb_pool_dead(e->upstreams, sb_upstreams_pool(e->upstreams, &asked->question.name)))
+        f->impatient = f->desperate = true;
     settle_early(f);
 }
 

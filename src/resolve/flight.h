@@ -60,6 +60,7 @@ typedef struct sb_flight {
     unsigned tried_count;
     sb_timer patience;
     bool doubted;           /* the doubt rung was climbed */
+    sb_ns confirm_in;       /* until the denial may be confirmed; 0 unknown */
     const char *doubt;      /* static: why a denial is not believed, or NULL */
     bool impatient;         /* stale may be served */
     bool desperate;         /* any fall-back may be served */

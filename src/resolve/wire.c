@@ -18,6 +18,8 @@
  * tell. */
 #define PROBE_WAIT (600 * SB_MS)
 #define PROBE_LOOK (20 * SB_MS)
+#define DEAD_LOOK                                                                                  \
+    (100 * SB_MS) /* how often a waiting question looks whether all have died meanwhile */
 
 typedef struct wire wire;
 
@@ -250,6 +252,7 @@ static void ask_server(wire *w, const sb_pool *pool, int index)
                       &w->attempt.op, l->asked_at + EXCHANGE_MOST, exchange_done);
     l->exchange.sends_max = (uint8_t)(left < SB_EXCHANGE_SENDS ? left : SB_EXCHANGE_SENDS);
     sb_timer_set(ctx->env, &w->hedge, l->asked_at + sb_upstream_hedge_delay(server));
+    sb_timer_set(ctx->env, &w->pause, l->asked_at + PROBE_WAIT);
 }
 
 /* The first is slower than it should be: a second joins, if somebody pays for it. */
@@ -259,7 +262,8 @@ static void hedge_due(sb_timer *timer)
     const sb_ctx *ctx = w->attempt.ctx;
     const lane *first = &w->lanes[w->lanes[1].asking];
     if (w->held) {
-        take_held(w);
+        if (w->held->kind == SB_KIND_NODATA)
+            take_held(w);
         return;
     }
     if (w->lanes[0].asking == w->lanes[1].asking || queries_left(w) == 0)
@@ -269,7 +273,10 @@ static void hedge_due(sb_timer *timer)
     if (index < 0)
         return;
     /* Where the first often fails this is a retry begun in time, not a luxury. */
-    if (!sb_upstream_is_shaky(first->exchange.server) && !sb_upstreams_spend(ctx->upstreams)) {
+    bool none =
+        ctx->settings->query.hedge_permille == 0; /* the operator's word: no second questions */
+    if (none ||
+        (!sb_upstream_is_shaky(first->exchange.server) && !sb_upstreams_spend(ctx->upstreams))) {
         sb_count(ctx->stats, SB_COUNT_LIMIT_HEDGES);
         return;
     }
@@ -277,9 +284,28 @@ static void hedge_due(sb_timer *timer)
     ask_server(w, pool, index);
 }
 
+/* True when every server of the route is known to be dead by what it usually takes. Servers that
+ * never answered may be just slow. */
+static bool is_hopeless(const wire *w)
+{
+    const sb_upstreams *ups = w->attempt.ctx->upstreams;
+    const sb_pool *pool = sb_upstreams_pool(ups, &w->question.name);
+    bool met = false;
+    for (unsigned i = 0; i < pool->count; i++)
+        met |= pool->servers[i]->last_success != 0;
+    return met && sb_pool_dead(ups, pool);
+}
+
 static void pause_over(sb_timer *timer)
 {
-    ask_next(sb_container_of(timer, wire, pause));
+    wire *w = sb_container_of(timer, wire, pause);
+    sb_env *env = w->attempt.ctx->env;
+    if (!any_asking(w))
+        ask_next(w);
+    else if (is_hopeless(w))
+        fail(w, SB_TIMEOUT);
+    else
+        sb_timer_set(env, timer, sb_env_now(env) + DEAD_LOOK);
 }
 
 /* All servers of this round were asked: a pause, then the next round. */

@@ -233,6 +233,7 @@ static sb_status open_memory(sb_l1 *l1, const sb_l1_options *options, uint64_t s
         return SB_NOMEM;
     file_format(l1->env, &map);
     map.in_file = false;
+    l1->stats.counted = true;
     status = adopt(l1, &map, &nothing, options, why);
     if (status != SB_OK)
         l1->env->ops->map_close(l1->env, &map);
@@ -251,9 +252,11 @@ static sb_status open_new(sb_l1 *l1, const sb_l1_options *options, uint64_t size
     sb_status status =
         ops->map_create(l1->env, options->path, size, options->mode, options->group, &map, &reason);
     if (status != SB_OK)
-        return sb_why_set(why, SB_NOTFOUND, "cannot make cache file %s: %s", options->path,
-                          reason.text);
+        return reason.text[0] ? sb_why_set(why, SB_NOTFOUND, "%s", reason.text)
+                              : sb_why_set(why, SB_NOTFOUND, "cannot make cache file %s: %s",
+                                           options->path, sb_status_text(status));
     file_format(l1->env, &map);
+    l1->stats.counted = true;
     if (reader)
         old_header_load(reader, &header);
     status = adopt(l1, &map, &header, options, why);
@@ -294,8 +297,12 @@ static sb_status open_old(sb_l1 *l1, const sb_l1_options *options, uint64_t size
         checked == SB_OK || (checked == SB_MALFORMED && sb_l1_is_ours(map->base, map->size));
     sb_status told = SB_OK;
     if (!ours)
-        told = sb_why_set(why, SB_NOTFOUND, "cache file %s left alone: %s", options->path,
-                          reason.text);
+        told = sb_why_set(why, SB_NOTFOUND,
+                          checked == SB_MALFORMED
+                              ? "cache file %s is not one of ours or its header is destroyed (%s); "
+                                "left alone; delete it to have a new one"
+                              : "cache file %s: %s; left alone; delete it to have a new one",
+                          options->path, reason.text);
     else if (checked != SB_OK)
         told = sb_why_set(why, SB_OK, "cache file %s replaced: %s", options->path, reason.text);
     if (told != SB_OK) {
@@ -335,8 +342,9 @@ static sb_status open_path(sb_l1 *l1, const sb_l1_options *options, uint64_t siz
         return open_old(l1, options, size, &map, why);
     if (status == SB_NOTFOUND)
         return open_new(l1, options, size, NULL, NULL, why);
-    return sb_why_set(why, SB_NOTFOUND, "cannot use cache file %s: %s", options->path,
-                      reason.text[0] ? reason.text : sb_status_text(status));
+    return reason.text[0] ? sb_why_set(why, SB_NOTFOUND, "%s", reason.text)
+                          : sb_why_set(why, SB_NOTFOUND, "cannot use cache file %s: %s",
+                                       options->path, sb_status_text(status));
 }
 
 sb_status sb_l1_open(sb_env *env, const sb_l1_options *options, sb_l1 **ret, sb_why *why)

@@ -208,6 +208,7 @@ void sb_l1_sweep(sb_l1 *l1, unsigned buckets)
         if (++l1->sweep_at == l1->g.buckets) {
             l1->sweep_at = 0;
             l1->lap++;
+            l1->stats.counted = true;
         }
     }
 }

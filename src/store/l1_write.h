@@ -70,8 +70,10 @@ void sb_l1_set_network(sb_l1 *l1, uint32_t network);
 typedef struct sb_l1_stats {
     uint64_t entries, capacity_bytes, used_bytes;
     uint64_t writes, evictions, expired, dropped, too_big;
+    bool counted; /* entries and used_bytes are exact */
 } sb_l1_stats;
-/* entries is exact after one full sweep; before it, it counts what was met. */
+/* Of a file that was there before, entries is exact after one full sweep; until then it counts what
+ * was met. */
 void sb_l1_get_stats(const sb_l1 *l1, sb_l1_stats *ret);
 
 #endif

@@ -2,6 +2,7 @@
 """The command: exit codes, refusals, JSON, with the daemon and without."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,7 +14,7 @@ from live import BUILD, PATIENCE_S, Daemon, Skip, check, equal, run, until
 STUBBORN = os.path.join(BUILD, "stubborn")
 OK, USAGE, DEGRADED, NO_NAME, FAILED, NO_DAEMON = 0, 2, 3, 4, 5, 6
 RESOLVE_KEYS = {"query", "name", "addresses", "status", "source", "stale", "age_s", "ttl_s",
-                "upstream", "network", "url", "tried"}
+                "upstream", "network", "url", "tried", "daemon"}
 
 
 class Said:
@@ -79,6 +80,14 @@ def one_line(said, code, *words):
         check(word in said.err, f"{word!r} is not in {said.err!r}")
 
 
+def json_error(said, code, *words):
+    """Exit code and the same sentence as JSON on stdout, nothing on stderr."""
+    equal((said.code, said.err), (code, ""), "exit code, stderr")
+    equal(set(said.json), {"error"}, "keys")
+    for word in words:
+        check(word in said.json["error"], f"{word!r} is not in {said.json}")
+
+
 def refusals():
     """Bad targets are refused with one clear line and exit 2"""
     for target, word in (("", "empty"), ("a b.example", "white space"), ("a\tb", "white space"),
@@ -103,12 +112,16 @@ def usage():
                   ("status", "--url"), ("query", "a..b"), ("query", "a", "FROB"),
                   ("cache", "flush"), ("cache", "flush", "a", "--all"), ("log", "upstream"),
                   ("pin", "a", "not-an-address"), ("pin", "a", "1.2.3.4", "--for", "x"),
+                  ("pin", "a b", "1.2.3.4"), ("pin", "*.a", "1.2.3.4"), ("pin", ".", "1.2.3.4"),
+                  ("cache", "warm", "a", "*.b"), ("resolve", "--force", "a"),
                   ("completion", "tcsh"), ("help", "frobnicate")):
         one_line(cli(*words), USAGE)
+        json_error(cli(*words, "--json"), USAGE)
+    one_line(cli("query", "http://u:secret@a.example/"), USAGE, "URL", "stubborn resolve", "***")
     check("resolve" in cli("resolv", "x").err, "the near command is named")
     for command in ("services", "connect", "top", "drill", "exec", "doctor", "cache obey"):
         one_line(cli(*command.split(), "x"), USAGE, "not there yet")
-        one_line(cli(*command.split(), "--json"), USAGE, "not there yet")
+        json_error(cli(*command.split(), "--json"), USAGE, "not there yet")
     one_line(cli("resolve", "x", config="/nonexistent.yaml"), USAGE, "/nonexistent.yaml")
     one_line(cli("resolve", "x", env={"DNS_TIMEOUT": "soon"}), USAGE, "DNS_TIMEOUT")
 
@@ -122,7 +135,8 @@ def help_and_completions():
         said = cli(*words)
         equal((said.code, said.err), (OK, ""), str(words))
         check("usage: stubborn" in said.out, said.out)
-    equal(cli("--help").code, OK, "--help")
+    equal(cli("--help").out, text, "--help")
+    equal(cli("-V").out, cli("--version").out, "-V")
     check(cli("version", "--json").json["version"] in cli("--version").out, "version")
     for shell in ("bash", "zsh", "fish"):
         said = cli("completion", shell)
@@ -186,7 +200,7 @@ def same_with_and_without():
     """resolve, query and explain say the same with the daemon and without"""
     with BadServer() as server, Daemon([server], workers=0) as d, Alone([server]) as a:
         d.start()
-        for ask in (lambda *w: cli(*w, config=d.path), a.cli):
+        for daemon, ask in ((True, lambda *w: cli(*w, config=d.path)), (False, a.cli)):
             ip = address_of("b.example")
             said = ask("resolve", "b.example")
             equal((said.code, said.lines, said.err), (OK, [ip], ""), "resolve")
@@ -211,6 +225,7 @@ def same_with_and_without():
             check("wire" in said.out and ip in said.out and "└─ ok" in said.out, said.out)
             check(server.count() > 0 or before > 0, "explain asks a live question")
             found = ask("explain", "b.example", "A", "--json").json
+            equal(found["daemon"], daemon, "daemon")
             equal([q["answer"] for q in found["questions"]], [[ip]], "explain")
             check(any(t["strategy"] == "wire" and t["server"] == f"127.0.0.1:{server.port}"
                       for t in found["questions"][0]["tried"]), str(found))
@@ -238,9 +253,13 @@ def an_outage():
             equal(found.code, DEGRADED, way)
             equal((found.json["stale"], found.json["source"]), (True, "stale"), way)
             check(found.json["age_s"] >= 1, "age")
-            said = cli("query", "c.example", "--strict", config=d.path)
+            said = cli("query", "c.example", "--strict", "-v", config=d.path)
             equal(said.code, DEGRADED, way)
             check("EDE: 3" in said.out, said.out)
+            check(re.search(r"^;;   stale +ok ", said.out, re.M), said.out)
+            said = cli("explain", "c.example", "A", config=d.path)
+            check(re.search(r"├─ stale +ok ", said.out), said.out)
+            check(not re.search(r"cached +miss", said.out), said.out)
             if way == "daemon":
                 d.kill()
 
@@ -332,6 +351,45 @@ def families_and_search():
             equal(a.cli("resolve", "www.").code, NO_NAME, "a final dot: no search")
 
 
+def whom_it_asks():
+    """A named socket nobody answers is said once; so is one that may not be used"""
+    with BadServer() as server, Alone([server]) as a:
+        ip = address_of("k.example")
+        absent = os.path.join(a.dir, "none.sock")
+        for said in (a.cli("resolve", "k.example", "-s", absent),
+                     a.cli("resolve", "k.example", env={"STUBBORN_SOCKET": absent})):
+            equal((said.code, said.lines), (OK, [ip]), "asks itself")
+            equal(said.err, f"stubborn: no daemon at {absent}; asking the configured servers "
+                            "myself\n", "note")
+        equal(a.cli("resolve", "k.example").err, "", "not named, not missed")
+        said = a.cli("resolve", "k.example", "-s", absent, "--json")
+        equal((said.err, said.json["daemon"]), ("", False), "JSON")
+        server.set("closed")
+        said = a.cli("resolve", "never.example", "--json", "--timeout", "2s")
+        equal(said.code, FAILED, "exit")
+        check(said.json["error"], str(said.json))
+
+
+def another_user():
+    """Another user may ask; for the rest permission is denied, and it says so"""
+    if os.geteuid() != 0:
+        raise Skip("needs root to become another user")
+    with BadServer() as server, Daemon([server], workers=0) as d:
+        d.start()
+
+        def say(*words):
+            return Said(subprocess.run(
+                [STUBBORN, *words, "-s", d.socket], capture_output=True, text=True, user=65534,
+                group=65534, extra_groups=[], env=environment(), cwd="/", check=False))
+        found = say("resolve", "l.example", "--json").json
+        equal((found["addresses"], found["daemon"]), ([address_of("l.example")], True), "resolve")
+        one_line(say("status"), FAILED, "Permission denied", "listen.control")
+        json_error(say("upstreams", "--json"), FAILED, "Permission denied")
+        os.chmod(d.socket, 0o600)
+        said = say("resolve", "127.0.0.1.example", "--timeout", "1s")
+        check("permission denied" in said.err and d.socket in said.err, said.err)
+
+
 def emergency():
     """A name never seen is served its emergency address, marked"""
     with BadServer() as server, Alone([server]) as a:
@@ -365,6 +423,15 @@ def control():
         equal(say("pin", "p.example", "192.0.2.9", "2001:db8::9", "--for", "1h").code, OK, "pin")
         found = say("resolve", "p.example", "--json").json
         equal((found["addresses"][0], found["source"]), ("192.0.2.9", "pin"), "pin")
+        equal(say("pin", "q.example", "192.0.2.8").code, OK, "pin")
+        said = say("pins").lines
+        check(len(said) == 2 and any(line == "q.example 192.0.2.8, until unpinned"
+                                     for line in said), str(said))
+        check(any(p["name"] == "p.example" and 3500 < p["left_s"] <= 3600
+                  for p in say("pins", "--json").json["pins"]), "pins --json")
+        check("q.example A pin, until unpinned; A 192.0.2.8" in say("cache", "list").lines,
+              say("cache", "list").out)
+        equal(say("unpin", "q.example").code, OK, "unpin")
         equal(say("unpin", "p.example").code, OK, "unpin")
         equal(say("resolve", "p.example").lines, [address_of("p.example")], "unpinned")
         one_line(say("unpin", "p.example"), USAGE)
@@ -386,8 +453,20 @@ def control():
         with open(dump, encoding="utf-8") as f:
             equal(say("cache", "load", stdin=f.read()).code, OK, "load from stdin")
         equal(say("cache", "load", stdin="{frob").code, USAGE, "load nonsense")
+        said = say("cache", "load", stdin='{"message":"00"}\n')
+        equal(said.code, FAILED, "load refused")
+        check("1 refused" in said.out and "entry 1" in said.err, said.out + said.err)
         equal(say("cache", "flush", "--all").code, OK, "flush --all")
-        equal(say("reload").code, OK, "reload")
+        equal(say("reload").lines, ["reloaded"], "reload")
+        d.size = "2MiB"
+        d.config = "mdns: {timeout: 2s}"
+        d.write_config()
+        equal(say("reload").lines, ["reloaded", "cache.size takes effect with the next start"],
+              "reload")
+        check("mdns" in d.log() and "no effect yet" in d.log(), "a key without effect is named")
+        d.size, d.config = "1MiB", ""
+        d.write_config()
+        equal(say("reload", "--json").json, {"next_start": ["cache.size"]}, "reload")
         with open(d.path, "a", encoding="utf-8") as f:
             f.write("frob: 1\n")
         one_line(cli("reload", "-s", d.socket), USAGE, "frob")
@@ -403,8 +482,9 @@ def no_daemon():
         for words in (("status",), ("health",), ("upstreams",), ("cache", "list"), ("log",),
                       ("cache", "flush", "--all"), ("cache", "warm", "x"), ("reload",),
                       ("pin", "x", "1.2.3.4"), ("unpin", "x"), ("log", "upstream", "debug"),
-                      ("status", "--json")):
+                      ("pins",)):
             one_line(a.cli(*words), NO_DAEMON, "stubborn.ctl")
+            json_error(a.cli(*words, "--json"), NO_DAEMON, "stubborn.ctl")
 
 
 def config_check():
@@ -415,6 +495,25 @@ def config_check():
         with open(bad, "w", encoding="utf-8") as f:
             f.write("cache:\n  szie: 1MiB\n")
         one_line(cli("config", "check", bad), USAGE, f"{bad}:2:3", "cache.szie", "size")
+        with open(a.config, "a", encoding="utf-8") as f:
+            f.write("query: {hedge_budget: 5%}\n")
+        said = cli("config", "check", a.config)
+        equal((said.code, said.lines), (OK, [f"{a.config}: ok"]), "without effect")
+        check("query.hedge_budget" in said.err and said.err.count("\n") == 1, said.err)
+        equal(len(cli("config", "check", a.config, "--json").json["warnings"]), 1, "json")
+        said = cli("config", "check", env={"MLFLOW_FALLBACK_IP": "10.0.0.1"})
+        check(said.code == OK and "MLFLOW_FALLBACK_IP" in said.err, said.err)
+        if not os.path.exists("/etc/stubborn/stubborn.yaml"):
+            check("defaults are in force" in said.out, said.out)
+        for text, word in (("cache: {share: 'group:no-such-group'}", "no-such-group"),
+                           ("upstreams: ['tls://192.0.2.1#a.example']", "DNS over TLS arrives")):
+            worse = os.path.join(a.dir, "worse.yaml")
+            with open(worse, "w", encoding="utf-8") as f:
+                f.write(text + "\n")
+            one_line(cli("config", "check", worse), USAGE, word)
+            done = subprocess.run([os.path.join(BUILD, "stubbornd"), "--check", "-c", worse],
+                                  capture_output=True, text=True, env=environment(), check=False)
+            check(done.returncode == 1 and word in done.stderr, done.stderr)
         found = cli("config", "check", bad, "--json")
         equal((found.code, found.json["ok"]), (USAGE, False), "json")
         one_line(cli("config", "check", os.path.join(a.dir, "none")), USAGE, "none")
@@ -424,5 +523,6 @@ def config_check():
 
 if __name__ == "__main__":
     run([refusals, usage, help_and_completions, literals, urls, same_with_and_without, an_outage,
-         read_beside_another, total_failure, deadline, families_and_search, emergency, control,
+         read_beside_another, total_failure, deadline, families_and_search, whom_it_asks,
+         another_user, emergency, control,
          no_daemon, config_check])

@@ -11,7 +11,7 @@ import time
 
 from badserver import BadServer, address_of
 from live import (BUILD, PATIENCE_S, SANITIZED, Daemon, Skip, addresses, ask_tcp, ask_udp, ask_unix,
-                  check, equal, query, run, until)
+                  check, equal, parse, query, read_message, run, until)
 
 EDE_STALE, EDE_STALE_NXDOMAIN, EDE_SYNTHESIZED = 3, 19, 29
 FORGED = 4
@@ -228,6 +228,24 @@ def clean_end():
             check(time.monotonic() - started < (10 if SANITIZED else 5), "it took too long")
 
 
+def half_close():
+    """TCP and Unix: a client that ends its side after the question still gets the answer"""
+    with BadServer() as server, Daemon([server]) as d:
+        d.start()
+        server.set("delay", 200)
+        for i, (family, where) in enumerate(((socket.AF_INET, ("127.0.0.1", d.dns)),
+                                             (socket.AF_UNIX, d.socket))):
+            name = f"half{i}.example"
+            message = query(name)
+            with socket.socket(family, socket.SOCK_STREAM) as s:
+                s.settimeout(PATIENCE_S)
+                s.connect(where)
+                s.sendall(struct.pack("!H", len(message)) + message + b"\0")
+                s.shutdown(socket.SHUT_WR)
+                equal(addresses(parse(read_message(s))), [address_of(name)], "the answer")
+                equal(s.recv(1), b"", "the end")
+
+
 def notifies_the_service_manager():
     """READY=1 and STOPPING=1 reach NOTIFY_SOCKET; SIGUSR1 logs the state"""
     with BadServer() as server, Daemon([server]) as d:
@@ -314,5 +332,5 @@ def pipelined_tcp():
 if __name__ == "__main__":
     run([answers_everywhere, leaves_from_the_address_asked, stale_through_every_failure,
          failures_without_history, slow_and_truncated, killed_in_the_outage, restart_time,
-         obeyed_deletion, single_flight, clean_end, notifies_the_service_manager, command_line,
-         http, pipelined_tcp])
+         obeyed_deletion, single_flight, clean_end, half_close, notifies_the_service_manager,
+         command_line, http, pipelined_tcp])

@@ -328,15 +328,19 @@ def allow_is_required():
 
 
 def modes():
-    """Sockets and the cache file have the owner, group and mode that cache.share and control say"""
+    """Sockets and the cache file have the owner, group and mode that the settings say"""
     group = grp.getgrgid(NOBODY).gr_name
     wanted = {"user": (0o600, 0o600), "all": (0o666, 0o644), "off": (0o600, 0o600)}
     if os.geteuid() == 0:
         wanted[f"group:{group}"] = (0o660, 0o640)
+    closed = "allow: [192.0.2.0/24]"  # else whoever may ask over DNS may ask on the socket too
     for share, (socket_mode, file_mode) in wanted.items():
         with BadServer() as server, Daemon([server], share=f'"{share}"') as d:
+            d.start()
+            equal(oct(stat.S_IMODE(os.stat(d.socket).st_mode)), oct(0o666), f"open, {share}")
+        with BadServer() as server, Daemon([server], share=f'"{share}"', listen=closed) as d:
             if share.startswith("group:"):
-                d.listen = f'control: "group:{group}"'
+                d.listen += f'\ncontrol: "group:{group}"'
             d.start()
             control = os.path.join(os.path.dirname(d.socket), "stubborn.ctl")
             for path, mode in ((d.socket, socket_mode), (d.cache, file_mode), (control, 0o660)):

@@ -9,6 +9,7 @@
 #define GRACE (50 * SB_MS)
 
 static size_t write_query(const ask *a, uint8_t *out, size_t capacity);
+static void send_udp(client *c, const ask *a);
 static void engine_done(sb_op *op);
 static void sink(void *context, uint64_t tag, const sb_addr *to, const sb_addr *from,
                  const uint8_t *bytes, size_t size);
@@ -31,6 +32,7 @@ void client_init(client *c, sim *s, subject *d)
         c->asks[i].c = c;
         c->asks[i].index = i;
         c->asks[i].state = ASK_FREE;
+        c->asks[i].generation = 0;
     }
     for (unsigned i = 0; i < CLIENT_CONNS; i++) {
         c->conns[i].c = c;
@@ -66,6 +68,7 @@ ask *client_ask(client *c, const client_request *request)
     a->udp_size = request->udp_size;
     a->word = request->word;
     a->conn = -1;
+    a->resent = false;
     a->id = (uint16_t)((unsigned)a->generation << 8 | a->index);
     a->asked_at = sim_now(c->s);
     a->deadline = a->asked_at + request->timeout;
@@ -87,17 +90,36 @@ ask *client_ask(client *c, const client_request *request)
                       engine_done);
         return a;
     }
+    if (a->way == WAY_UDP) {
+        send_udp(c, a);
+        return a;
+    }
     uint8_t bytes[600];
     size_t size = write_query(a, bytes + 2, sizeof bytes - 2);
     sb_addr from = client_addr;
     from.port = (uint16_t)(20000 + a->index);
     if (a->way == WAY_DATAGRAM)
         sb_dns_front_datagram(c->d->front, bytes + 2, size, &from, &front_addr, sink, c, a->id);
-    else if (a->way == WAY_UDP)
-        sim_inject(c->s, &from, &front_addr, bytes + 2, size, 50 * SB_US);
     else
         stream_ask(c, a, bytes, size, request->new_conn);
     return a;
+}
+
+static void send_udp(client *c, const ask *a)
+{
+    uint8_t bytes[600];
+    size_t size = write_query(a, bytes, sizeof bytes);
+    sb_addr from = client_addr;
+    from.port = (uint16_t)(20000 + a->index);
+    sim_inject(c->s, &from, &front_addr, bytes, size, 50 * SB_US);
+}
+
+void client_resend(client *c, ask *a)
+{
+    if (a->state != ASK_WAITING || a->way != WAY_UDP || !c->d->up)
+        return;
+    a->resent = true;
+    send_udp(c, a);
 }
 
 void client_give_up(client *c, ask *a)
@@ -218,6 +240,8 @@ static void arrived(client *c, const uint8_t *bytes, size_t size, client_way way
     ask *a = &c->asks[id & 0xff];
     if (a->id != id || a->way != way || a->state == ASK_GIVEN_UP || a->state == ASK_FREE)
         return; /* late, for one who is gone */
+    if (a->state == ASK_ENDED && a->resent)
+        return;
     if (a->state == ASK_ENDED) {
         c->broken(c->context, a, "two replies");
         return;

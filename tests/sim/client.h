@@ -33,6 +33,7 @@ typedef struct ask {
     uint16_t id, udp_size;
     sb_ns asked_at, deadline; /* by then there must be an end */
     bool dead_at_ask;
+    bool resent; /* each copy may get a reply */
     int conn;
     uint64_t word;  /* the owner's */
     sb_query query; /* WAY_ENGINE */
@@ -79,6 +80,8 @@ typedef struct client_request {
 void client_init(client *c, sim *s, subject *d);
 /* NULL: every slot is waiting, or the program is down. */
 ask *client_ask(client *c, const client_request *request);
+/* UDP: the same datagram once more, as clients do that lost patience. */
+void client_resend(client *c, ask *a);
 /* The asker walks away: cancels, or no longer listens. */
 void client_give_up(client *c, ask *a);
 /* All of them: the program ends. */

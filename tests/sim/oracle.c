@@ -19,6 +19,7 @@ typedef struct parsed {
     sb_msg msg;
     int id; /* of the question; -1 not ours */
     int slot;
+    int last_id; /* of the end of the chain */
     int ede;
     bool stale;     /* EDE says so */
     uint8_t origin; /* of the addresses; ORIGIN_ZONE for negatives */
@@ -27,6 +28,7 @@ typedef struct parsed {
     unsigned claim_count;
     oracle_claim claims[ORACLE_CLAIMS_MAX];
     bool serial;          /* a denial with our SOA */
+    bool lie;             /* nothing of it was ever true */
     sb_ns end, fresh_end; /* of the authority's TTL, of the effective one: latest possible */
     sb_ns said;           /* the earliest of the claims' latest saying */
     sb_ns said_last;      /* the latest: links of an open chain come one after the other */
@@ -43,6 +45,10 @@ static void judge_special(oracle *o, const parsed *p);
 static void judge_age(oracle *o, const parsed *p, const oracle_key *key);
 static void judge_history(oracle *o, const parsed *p, const oracle_key *key);
 static void judge_denied(oracle *o, const parsed *p);
+static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key);
+static void note_lie(oracle *o, const parsed *p, sb_ns at);
+static void note_denial(oracle *o, const parsed *p, sb_ns at);
+static void judge_lie(oracle *o, const parsed *p);
 static void learn(oracle *o, const parsed *p, oracle_key *key);
 static void must_answer(oracle *o, const parsed *p, const oracle_key *key, const char *what);
 static bool resolves(const oracle *o, unsigned id, sb_ns at);
@@ -100,6 +106,9 @@ void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, s
         if (at > *cell)
             *cell = at;
     }
+    if (p.lie)
+        note_lie(o, &p, at);
+    note_denial(o, &p, at);
     bool typed = p.slot >= 0 && p.slot <= SLOT_TXT;
     if (p.positive || p.id < 0 || (!typed && p.msg.rcode != SB_RCODE_NXDOMAIN))
         return;
@@ -142,10 +151,12 @@ void oracle_judge(oracle *o, const oracle_reply *reply)
     if (!o->trouble && override_due(o, &p, &origin) && origin != p.origin)
         oracle_fail(o, "%s: origin %u answered although %u overrides",
                     oracle_text(&reply->question), p.origin, origin);
-    if (p.origin != ORIGIN_ZONE || p.ede == SB_EDE_SYNTHESIZED) {
+    if (p.lie && p.ede != SB_EDE_SYNTHESIZED)
+        judge_lie(o, &p);
+    else if (p.origin != ORIGIN_ZONE || p.ede == SB_EDE_SYNTHESIZED)
         judge_special(o, &p);
+    if (p.origin != ORIGIN_ZONE || p.ede == SB_EDE_SYNTHESIZED)
         return;
-    }
     if (!reply->edns && !p.positive && !p.serial) {
         must_answer(o, &p, key, "an empty answer"); /* by which right, EDNS would tell */
         return;
@@ -154,6 +165,7 @@ void oracle_judge(oracle *o, const oracle_reply *reply)
     judge_age(o, &p, key);
     judge_history(o, &p, key);
     judge_denied(o, &p);
+    judge_doubt(o, &p, key);
     if (!p.positive)
         must_answer(o, &p, key, "a denial");
     learn(o, &p, key);
@@ -171,12 +183,14 @@ void oracle_forget(oracle *o, const sb_name *name)
     o->reset_at = sim_now(o->s);
     if (!name) /* an earlier disk may have what was denied since */
         memset(o->denial_seen, 0, sizeof o->denial_seen);
+    if (!name)
+        memset(o->denials_since, 0, sizeof o->denials_since);
     for (unsigned i = 0; i < ORACLE_KEYS; i++) {
         if (name && i / 12 != (unsigned)id)
             continue;
         oracle_key *key = &o->keys[i];
         key->known = key->known_positive = false;
-        key->fresh_until = 0;
+        key->fresh_until = key->answered_at = 0;
         key->claim_count = 0;
     }
 }
@@ -190,6 +204,11 @@ void oracle_slept(oracle *o, sb_ns duration)
     cell = &o->denied[0][0][0];
     for (size_t i = 0; i < sizeof o->denied / sizeof *cell; i++)
         cell[i] += cell[i] > since ? duration : 0;
+    cell = &o->lied[0][0];
+    for (size_t i = 0; i < sizeof o->lied / sizeof *cell; i++)
+        cell[i] += cell[i] > since ? duration : 0;
+    for (unsigned i = 0; i < ZONE_NODES_MAX; i++)
+        o->lied_denial[i] += o->lied_denial[i] > since ? duration : 0;
     cell = &o->denied_bare[0][0];
     for (size_t i = 0; i < sizeof o->denied_bare / sizeof *cell; i++)
         cell[i] += cell[i] > since ? duration : 0;
@@ -201,6 +220,13 @@ void oracle_slept(oracle *o, sb_ns duration)
     }
     if (o->healthy_since != SB_NEVER)
         o->healthy_since = sim_now(o->s);
+}
+
+bool oracle_knows(oracle *o, const sb_question *question)
+{
+    const oracle_key *key = oracle_key_of(o, question);
+    return key && key->known && key->known_since > key->denied_at &&
+           sim_now(o->s) < key->known_until && !o->open_chains;
 }
 
 /* Refreshing in the last part of a life is no waste. */
@@ -254,6 +280,7 @@ static bool take_answers(oracle *o, parsed *p)
         if (!take_record(o, p, &rec, &at_id))
             return false;
     }
+    p->last_id = at_id;
     if (p->positive && p->msg.rcode == SB_RCODE_NXDOMAIN) {
         oracle_fail(o, "%s: NXDOMAIN with records", oracle_text(&p->reply->question));
         return false;
@@ -346,6 +373,7 @@ static bool take_record(oracle *o, parsed *p, const sb_record *rec, int *at_id)
         version = six ? rdata[5] : rdata[2];
     }
     p->positive = true;
+    p->lie = p->lie || p->origin == ORIGIN_LIE;
     if (p->origin == ORIGIN_FORGED)
         return wrong(o, p, "a forged answer was believed");
     if ((int)id != *at_id)
@@ -375,6 +403,10 @@ static bool take_denial(oracle *o, parsed *p, int last_id)
             p->ttl_most_s = rec.ttl_s;
         uint32_t serial = sb_load_u32(rdata + w.size - 20);
         unsigned id = serial >> 8, version = serial & 0xff;
+        if ((int)id == last_id && version == ZONE_LIE) {
+            p->serial = p->lie = true;
+            continue;
+        }
         if ((int)id != last_id || version >= o->z->nodes[id].version_count)
             return wrong(o, p, "a denial of another name");
         const zone_version *v = &o->z->nodes[id].versions[version];
@@ -416,6 +448,13 @@ static bool alias_since(const oracle *o, const oracle_claim *c, unsigned version
     return false;
 }
 
+static sb_ns lie_said(const oracle *o, const parsed *p)
+{
+    if (p->last_id < 0 || p->slot < 0)
+        return 0;
+    return p->positive ? o->lied[p->last_id][p->slot] : o->lied_denial[p->last_id];
+}
+
 /* The latest instants until which this answer can have been fresh. */
 static void date(oracle *o, parsed *p)
 {
@@ -454,7 +493,9 @@ static void date(oracle *o, parsed *p)
         if (ttl_s < p->authority_ttl_s)
             p->authority_ttl_s = ttl_s;
     }
-    if (p->claim_count == 0) { /* a bare denial: nothing says how long it held */
+    if (p->lie && p->claim_count == 0) {
+        p->said = SB_NEVER;
+    } else if (p->claim_count == 0) { /* a bare denial: nothing says how long it held */
         p->said = p->id >= 0 ? o->denied_bare[p->id][p->slot] : 0;
         p->end = p->said + BARE_TTL;
         p->authority_ttl_s = 0;
@@ -462,6 +503,15 @@ static void date(oracle *o, parsed *p)
         p->said = o->denied_bare[p->id][p->slot];
         p->end = p->said + BARE_TTL;
         p->authority_ttl_s = 0;
+    }
+    if (p->lie) { /* aliases on the way to it held longer or not */
+        sb_ns said = p->id >= 0 ? lie_said(o, p) : 0;
+        sb_ns end = said + ZONE_LIE_TTL * SB_S;
+        p->said = said < p->said ? said : p->said;
+        p->said_last = said > p->said_last ? said : p->said_last;
+        p->end = p->claim_count == 0 || end < p->end ? end : p->end;
+        if (p->claim_count == 0 || p->authority_ttl_s > ZONE_LIE_TTL)
+            p->authority_ttl_s = ZONE_LIE_TTL;
     }
     p->fresh_end = p->end;
     sb_ns floor = p->said + (sb_ns)o->limits.ttl_min_s * SB_S;
@@ -529,6 +579,19 @@ static void must_answer(oracle *o, const parsed *p, const oracle_key *key, const
                     oracle_text(&r->question), what);
 }
 
+/* Only what some server said, and none of it older than what is true may be. */
+static void judge_lie(oracle *o, const parsed *p)
+{
+    sb_ns said = lie_said(o, p), now = sim_now(o->s);
+    if (o->trouble)
+        return;
+    if (said == 0)
+        oracle_fail(o, "%s: a lie nobody told", oracle_text(&p->reply->question));
+    else if (o->age_unknown == 0 && now > said + ZONE_LIE_TTL * SB_S + o->limits.keep_most + SLACK)
+        oracle_fail(o, "%s: a lie of %.1f s ago", oracle_text(&p->reply->question),
+                    (double)(now - said) / (double)SB_S);
+}
+
 /* Pins, the hosts file, emergency addresses, and the empty answer of a known name. */
 static void judge_special(oracle *o, const parsed *p)
 {
@@ -593,7 +656,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
             key->said_at <= key->fresh_seen_at && !o->trouble)
             oracle_fail(o, "%s: stale although fresh until %.3f s", oracle_text(q),
                         (double)(key->fresh_until - 3600 * SB_S) / (double)SB_S);
-        if (o->quick && !o->trouble && !o->z->nodes[p->id].emergency &&
+        if (o->quick && !o->trouble && !o->z->nodes[p->id].protect &&
             o->healthy_since != SB_NEVER && r->asked_at - o->healthy_since > HEAL_TIME &&
             resolves(o, (unsigned)p->id, r->asked_at))
             oracle_fail(o, "%s: stale although all servers have been good for long",
@@ -601,7 +664,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
         return;
     }
     if (!p->positive && !p->serial) {
-        if (now > p->said + BARE_TTL + SB_S + SLACK && r->edns && !o->trouble)
+        if (now > p->said + BARE_TTL + SB_S + o->late + SLACK && r->edns && !o->trouble)
             oracle_fail(o, "%s: a denial without SOA kept as fresh", oracle_text(q));
         return;
     }
@@ -610,14 +673,14 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
             oracle_fail(o, "%s: an old answer with TTL %u", oracle_text(q), p->ttl_most_s);
         return;
     }
-    if (now >= p->fresh_end + SLACK && !just_now)
+    if (now >= p->fresh_end + o->late + SLACK && !just_now)
         oracle_fail(o, "%s: shown as fresh, %.1f s after its end (TTL %u)", oracle_text(q),
                     (double)(now - p->fresh_end) / (double)SB_S, p->authority_ttl_s);
     else if (p->authority_ttl_s == 0 && !just_now)
         oracle_fail(o, "%s: TTL 0 served from the cache as fresh", oracle_text(q));
     /* The age is counted from the arrival, which a slow server can delay by an exchange's whole
      * life. */
-    sb_ns late = SLACK + (o->open_chains ? 5 : 1) * (4 * SB_S + SB_S / 2);
+    sb_ns late = SLACK + o->late;
     uint32_t left_s =
         p->fresh_end + late > now ? (uint32_t)((p->fresh_end - now + late) / SB_S) : 0;
     if (p->ttl_least_s != UINT32_MAX && p->ttl_least_s > left_s + 1)
@@ -629,14 +692,62 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
         oracle_fail(o, "%s: beyond the cap with TTL %u", oracle_text(q), p->ttl_most_s);
 }
 
+static void note_lie(oracle *o, const parsed *p, sb_ns at)
+{
+    if (p->last_id < 0 || p->slot < 0 || p->slot > SLOT_TXT)
+        return;
+    sb_ns *cell = p->positive ? &o->lied[p->last_id][p->slot] : &o->lied_denial[p->last_id];
+    *cell = at > *cell ? at : *cell;
+}
+
+/* How long all who spoke of a protected name have denied it. */
+static void note_denial(oracle *o, const parsed *p, sb_ns at)
+{
+    if (p->id < 0 || p->slot < 0 || p->slot > SLOT_TXT)
+        return;
+    bool name = !p->positive && p->msg.rcode == SB_RCODE_NXDOMAIN;
+    for (int slot = 0; slot <= SLOT_TXT; slot++) {
+        if (p->positive || !p->serial) {
+            o->denials_since[p->id][slot] = 0; /* of another type as well: the name lives */
+        } else if (slot == p->slot || name) {
+            if (o->denials_since[p->id][slot] == 0)
+                o->denials_since[p->id][slot] = at;
+            if (at > o->denied_last[p->id][slot])
+                o->denied_last[p->id][slot] = at;
+        }
+    }
+}
+
+/* A12. What was answered is not denied before the denials have agreed for protect_confirm; and with
+ * good servers that have denied it for longer, a denial that was heard then is obeyed. */
+static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
+{
+    const oracle_reply *r = p->reply;
+    sb_ns now = sim_now(o->s), since = o->denials_since[p->id][p->slot];
+    sb_ns last = o->denied_last[p->id][p->slot];
+    if (o->trouble || !o->z->nodes[p->id].protect || !r->edns)
+        return;
+    if (!p->positive && key->answered_at && key->answered_at < r->asked_at &&
+        now < key->answered_at + o->limits.keep_least && now < key->answered_at + o->limits.confirm)
+        oracle_fail(o, "%s: denied although protected and answered %.3f s ago",
+                    oracle_text(&r->question), (double)(now - key->answered_at) / (double)SB_S);
+    o->doubted_seen += p->positive && p->stale && since && last > key->answered_at;
+    if (p->positive && since && since > o->reset_at && since > o->healthy_since &&
+        o->healthy_since != SB_NEVER && since - o->healthy_since > HEAL_TIME &&
+        last > since + o->limits.confirm + SB_S && r->asked_at > last + SB_S)
+        oracle_fail(o, "%s: answered although denied by all from %.3f s to %.3f s",
+                    oracle_text(&r->question), (double)(since - 3600 * SB_S) / (double)SB_S,
+                    (double)(last - 3600 * SB_S) / (double)SB_S);
+}
+
 /* An obeyed denial removes the positive for good, whatever DO and CD it was asked with. */
 static void judge_denied(oracle *o, const parsed *p)
 {
     sb_ns *seen = o->denial_seen[p->id];
     sb_ns denied = p->said < sim_now(o->s) ? p->said : sim_now(o->s);
-    /* What its owner insists on is denied in vain; what was not validated denies nothing that was.
-     */
-    if (o->trouble || o->open_chains || o->z->nodes[p->id].emergency ||
+    /* A protected name's denial may be served without being believed; what was not validated denies
+     * nothing that was. */
+    if (o->trouble || o->open_chains || o->z->nodes[p->id].protect ||
         (!p->positive && p->reply->question.checking_disabled))
         return;
     if (p->positive) {
@@ -647,7 +758,7 @@ static void judge_denied(oracle *o, const parsed *p)
                         (double)(seen[p->slot] - 3600 * SB_S) / (double)SB_S);
         return;
     }
-    if (p->stale || !p->serial || !p->reply->edns)
+    if (p->stale || !p->serial || !p->reply->edns || p->reply->question.checking_disabled)
         return;
     /* An NXDOMAIN leaves other types what the authority still stands for: each is denied by its
      * own. */
@@ -702,6 +813,8 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     /* What another DO or CD was told may be served in need, and proves nothing of this question:
      * only what comes from a server does. */
     bool own = p->reply->direct;
+    if (own && p->positive)
+        key->answered_at = now;
     if (!due && own && p->ttl_least_s != UINT32_MAX) {
         key->fresh_until = now + (sb_ns)p->ttl_least_s * SB_S;
         key->fresh_ttl_s = p->ttl_least_s;

@@ -28,6 +28,8 @@ typedef struct oracle_key {
     sb_ns fresh_seen_at;
     uint32_t fresh_ttl_s;
     sb_ns seen_at;
+    sb_ns
+        answered_at; /* a server's positive answer was seen: doubt began anew then, if not later */
     unsigned claim_count;
     oracle_claim claims[ORACLE_CLAIMS_MAX];
 } oracle_key;
@@ -35,6 +37,7 @@ typedef struct oracle_key {
 typedef struct oracle_limits {
     uint32_t ttl_min_s, ttl_max_s, negative_ttl_max_s; /* greatest of the seed */
     sb_ns keep_least, keep_most;
+    sb_ns confirm, doubt_most, recheck; /* of denials of protected names */
     uint32_t stale_ttl_s;
 } oracle_limits;
 
@@ -49,6 +52,7 @@ typedef struct oracle {
     sb_ns healthy_since; /* all servers good since; SB_NEVER: not now */
     sb_ns age_unknown; /* a clock broke: some of what is known has no age that can be told; 0: never
                         */
+    sb_ns late;        /* how old an answer may be when it arrives */
     sb_ns reset_at;    /* last kill, reload, flush: what was needless before is not now */
     /* When the last right message with it arrives: [version][slot], and denials per type. 0: never
      * said. */
@@ -56,13 +60,18 @@ typedef struct oracle {
     sb_ns denied[ZONE_NODES_MAX][ZONE_VERSIONS_MAX][3];
     sb_ns denied_bare[ZONE_NODES_MAX][3]; /* without SOA */
     oracle_key keys[ORACLE_KEYS];
-    /* A client saw a denial that arrived then: older positives of the name and type are gone. */
+    /* A client saw a denial that arrived then: older positives of the name and type are gone. Not
+     * with CD: what was never validated is no word against what was. */
     sb_ns denial_seen[ZONE_NODES_MAX][3];
+    /* Lies that servers told: the last arrives then. */
+    sb_ns lied[ZONE_NODES_MAX][SLOT_COUNT], lied_denial[ZONE_NODES_MAX];
+    /* Of protected names: denials since, none but denials, the last one. 0: none / not so. */
+    sb_ns denials_since[ZONE_NODES_MAX][3], denied_last[ZONE_NODES_MAX][3];
     sb_ns pin_since[ZONE_NODES_MAX], pin_until[ZONE_NODES_MAX];
     sb_ns hosts_since[ZONE_NODES_MAX],
         hosts_until[ZONE_NODES_MAX]; /* grace: edges of two seconds */
     char failure[400];               /* first broken law; empty: none */
-    uint64_t judged, stale_seen, negatives_seen, failures_seen, positives_seen;
+    uint64_t judged, stale_seen, negatives_seen, doubted_seen, failures_seen, positives_seen;
 } oracle;
 
 typedef struct oracle_reply {
@@ -81,6 +90,8 @@ void oracle_fail(oracle *o, const char *format, ...) SB_PRINTF(2, 3);
 void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, size_t size,
                  sb_ns at);
 void oracle_judge(oracle *o, const oracle_reply *reply);
+/* Must there be an answer to it in the program's memory? */
+bool oracle_knows(oracle *o, const sb_question *question);
 /* A question that never got a reply although it should have. */
 void oracle_silence(oracle *o, const sb_question *question, sb_ns asked_at);
 /* Why it is allowed not to know any more: all, or one name. */

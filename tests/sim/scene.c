@@ -21,6 +21,7 @@ static void reset(scene *sc, const char *path, bool verbose);
 static void finish(scene *sc);
 static void quiet(void *context, sb_log_level level, const char *line, size_t size);
 static void queried(void *context, const sim_packet *packet);
+static void event(void *context, const sb_event *e);
 static void broken(void *context, ask *a, const char *what);
 
 scene *scene_new(void)
@@ -28,12 +29,17 @@ scene *scene_new(void)
     scene *sc = calloc(1, sizeof *sc);
     SB_ASSERT(sc);
     sc->s = sim_new();
+    sc->load = calloc(1, sizeof *sc->load);
+    SB_ASSERT(sc->load);
+    sc->seed = 1;
     return sc;
 }
 
 void scene_free(scene *sc)
 {
     sim_free(sc->s);
+    load_fini(sc->load);
+    free(sc->load);
     free(sc);
 }
 
@@ -75,7 +81,7 @@ bool scene_play(scene *sc, const char *path, const char *text, size_t size, bool
 static void reset(scene *sc, const char *path, bool verbose)
 {
     sim *s = sc->s;
-    sim_reset(s, 1);
+    sim_reset(s, sc->seed);
     sim_verbose(s, verbose);
     memset(sc, 0, offsetof(scene, ends));
     sc->s = s;
@@ -83,10 +89,12 @@ static void reset(scene *sc, const char *path, bool verbose)
     sc->verbose = verbose;
     sc->zero = sim_now(s);
     sc->burst_count = 0;
-    sc->spare[0] = 0;
+    sc->spare[0] = sc->report[0] = 0;
     sc->d = (subject){.s = s};
-    sc->sworld = (server_world){.compose = scene_compose, .forge = scene_forge, .context = sc};
+    sc->sworld = (server_world){
+        .compose = scene_compose, .lie = scene_lie, .forge = scene_forge, .context = sc};
     client_init(&sc->c, s, &sc->d);
+    load_reset(sc->load, s, &sc->d, &sc->c);
     sc->c.context = sc;
     sc->c.replied = scene_replied;
     sc->c.broken = broken;
@@ -212,7 +220,8 @@ static void do_env(scene *sc, char **words, unsigned n, char *rest)
     sc->env_count++;
 }
 
-/* upstream NAME ADDRESS MODE [delay T] makes one; upstream NAME MODE [T] changes it. */
+/* upstream NAME ADDRESS MODE [delay T [jitter T]] makes one, each way; upstream NAME MODE [T]
+ * changes it. */
 static void do_upstream(scene *sc, char **words, unsigned n, char *rest)
 {
     (void)rest;
@@ -220,7 +229,7 @@ static void do_upstream(scene *sc, char **words, unsigned n, char *rest)
     sb_addr addr;
     server_mode mode;
     unsigned at = 2;
-    sb_ns delay = 5 * SB_MS;
+    sb_ns delay = 5 * SB_MS, jitter = 0;
     if (!sv && n > 3 && sb_addr_parse_port(words[2], strlen(words[2]), 53, &addr)) {
         if (sc->server_count == SCENE_SERVERS_MAX) {
             scene_fail(sc, "too many servers");
@@ -228,17 +237,35 @@ static void do_upstream(scene *sc, char **words, unsigned n, char *rest)
         }
         if (n > 5 && strcmp(words[4], "delay") == 0 && !duration(sc, words[5], &delay))
             return;
+        if (n > 7 && strcmp(words[6], "jitter") == 0 && !duration(sc, words[7], &jitter))
+            return;
         sv = &sc->servers[sc->server_count++];
-        server_init(sv, sc->s, words[1], &addr, delay, delay, &sc->sworld);
+        server_init(sv, sc->s, words[1], &addr, delay, delay + jitter, &sc->sworld);
         at = 3;
     }
     if (!sv || !server_mode_parse(words[at], &mode)) {
         scene_fail(sc, "upstream NAME [ADDRESS] MODE");
         return;
     }
-    if (mode == SERVER_SLOW && n > at + 1 && !duration(sc, words[at + 1], &sv->slow))
+    if ((mode == SERVER_SLOW || mode == SERVER_STUTTERING) && n > at + 1 &&
+        !duration(sc, words[at + 1], &sv->slow))
         return;
     server_set_mode(sv, mode);
+    load_health(sc->load, sc->servers, sc->server_count);
+}
+
+/* link SERVER loss PERMILLE: of packets, each way */
+static void do_link(scene *sc, char **words, unsigned n, char *rest)
+{
+    (void)n;
+    (void)rest;
+    server *sv = server_named(sc, words[1]);
+    uint64_t loss;
+    if (sv && strcmp(words[2], "loss") == 0 &&
+        sb_parse_u64(words[3], strlen(words[3]), 1000, &loss))
+        sv->host.link.loss = (uint32_t)loss;
+    else
+        scene_fail(sc, "link SERVER loss PERMILLE");
 }
 
 /* flag SERVER open-chains|no-soa|extra|ad|folds|no-tcp|cookies|no-cookies */
@@ -280,9 +307,11 @@ static void do_start(scene *sc, char **words, unsigned n, char *rest)
     sc->settings = make_settings(sc);
     if (!sc->settings)
         return;
-    subject_options options = {.settings = sc->settings, .in_memory = sc->in_memory};
+    subject_options options = {
+        .settings = sc->settings, .in_memory = sc->in_memory, .events = event, .context = sc};
     if (subject_start(&sc->d, sc->s, &options, &why) != SB_OK)
         scene_fail(sc, "the program did not start: %s", why.text);
+    load_back(sc->load);
 }
 
 /* kill [PERMILLE of pages torn] */
@@ -297,6 +326,7 @@ static void do_kill(scene *sc, char **words, unsigned n, char *rest)
     subject_freeze(&sc->d);
     client_give_up_all(&sc->c);
     subject_kill(&sc->d, (uint32_t)torn);
+    load_lost(sc->load);
 }
 
 static void do_stop(scene *sc, char **words, unsigned n, char *rest)
@@ -308,6 +338,7 @@ static void do_stop(scene *sc, char **words, unsigned n, char *rest)
     unsigned leaks = subject_stop(&sc->d);
     if (leaks)
         scene_fail(sc, "%u sockets, mappings or timers leaked", leaks);
+    load_lost(sc->load);
 }
 
 static void do_reload(scene *sc, char **words, unsigned n, char *rest)
@@ -563,16 +594,18 @@ static void do_forge(scene *sc, char **words, unsigned n, char *rest)
 }
 
 static const command commands[] = {
-    {"title", 1, do_title},       {"config", 0, do_config},   {"env", 1, do_env},
-    {"upstream", 2, do_upstream}, {"flag", 2, do_flag},       {"zone", 2, do_zone},
-    {"start", 0, do_start},       {"kill", 0, do_kill},       {"stop", 0, do_stop},
-    {"reload", 0, do_reload},     {"wait", 1, do_wait},       {"ask", 2, do_ask},
-    {"settled", 1, do_settled},   {"give-up", 0, do_give_up}, {"reboot", 1, do_reboot},
-    {"mark", 0, do_mark},         {"wall", 1, do_wall},       {"suspend", 1, do_suspend},
-    {"file", 1, do_file},         {"cache", 1, do_cache},     {"disk", 1, do_disk},
-    {"warned", 1, do_warned},     {"pin", 2, do_pin},         {"unpin", 1, do_unpin},
-    {"flush", 1, do_flush},       {"asked", 3, do_asked},     {"stat", 3, do_stat},
-    {"forge", 1, do_forge},
+    {"title", 1, do_title},       {"config", 0, do_config},    {"env", 1, do_env},
+    {"upstream", 2, do_upstream}, {"flag", 2, do_flag},        {"zone", 2, do_zone},
+    {"start", 0, do_start},       {"kill", 0, do_kill},        {"stop", 0, do_stop},
+    {"reload", 0, do_reload},     {"wait", 1, do_wait},        {"ask", 2, do_ask},
+    {"settled", 1, do_settled},   {"give-up", 0, do_give_up},  {"reboot", 1, do_reboot},
+    {"mark", 0, do_mark},         {"wall", 1, do_wall},        {"suspend", 1, do_suspend},
+    {"file", 1, do_file},         {"cache", 1, do_cache},      {"disk", 1, do_disk},
+    {"warned", 1, do_warned},     {"pin", 2, do_pin},          {"unpin", 1, do_unpin},
+    {"flush", 1, do_flush},       {"asked", 3, do_asked},      {"stat", 3, do_stat},
+    {"forge", 1, do_forge},       {"link", 3, do_link},        {"warm", 0, scene_warm},
+    {"load", 1, scene_load},      {"change", 0, scene_change}, {"delete", 0, scene_delete},
+    {"loaded", 3, scene_loaded},
 };
 
 static void words_run(scene *sc, char **words, unsigned n, char *rest)
@@ -661,6 +694,7 @@ static void queried(void *context, const sim_packet *p)
         if (!sb_addr_equal(&p->to, &sv->host.addr) || (p->stream && p->size == 0))
             continue;
         sv->tally++;
+        load_query(sc->load);
         if (p->stream || sb_msg_parse(p->bytes, p->size, &query) != SB_OK)
             return;
         for (unsigned k = 0; k < sc->forgeries; k++) {
@@ -675,6 +709,12 @@ static void queried(void *context, const sim_packet *p)
         }
         return;
     }
+}
+
+static void event(void *context, const sb_event *e)
+{
+    const scene *sc = context;
+    load_event(sc->load, e);
 }
 
 static void broken(void *context, ask *a, const char *what)

@@ -8,6 +8,7 @@
 #define SB_SIM_SCENE_H
 
 #include "sim/client.h"
+#include "sim/load.h"
 #include "sim/server.h"
 #include "sim/subject.h"
 
@@ -66,7 +67,10 @@ typedef struct scene {
     scene_end ends[CLIENT_ASKS];
     ask *burst[CLIENT_ASKS]; /* of the last ask */
     unsigned burst_count;
-    char spare[4096]; /* the hosts or resolv.conf file being put together */
+    uint64_t seed; /* of what is left to chance; the caller's to set */
+    load *load;
+    char report[2400]; /* of the load, lines beginning with `#` */
+    char spare[4096];  /* the hosts or resolv.conf file being put together */
 } scene;
 
 scene *scene_new(void);
@@ -79,8 +83,15 @@ void scene_fail(scene *sc, const char *format, ...) SB_PRINTF(2, 3);
 /* scene_zone.c */
 unsigned scene_compose(void *context, server *sv, const sb_question *question, sb_builder *b);
 void scene_forge(void *context, server *sv, const sb_question *question, sb_builder *b);
+unsigned scene_lie(void *context, server *sv, const sb_question *question, sb_builder *b);
 void scene_zone_line(scene *sc, char **words, unsigned n);
 bool scene_name(scene *sc, const char *text, sb_name *ret_name);
+/* scene_load.c: commands */
+void scene_warm(scene *sc, char **words, unsigned n, char *rest);
+void scene_load(scene *sc, char **words, unsigned n, char *rest);
+void scene_change(scene *sc, char **words, unsigned n, char *rest);
+void scene_delete(scene *sc, char **words, unsigned n, char *rest);
+void scene_loaded(scene *sc, char **words, unsigned n, char *rest);
 /* scene_expect.c */
 void scene_ask(scene *sc, char **words, unsigned n);
 void scene_settled(scene *sc, char **words, unsigned n);

@@ -75,6 +75,8 @@ void scene_replied(void *context, ask *a, const uint8_t *bytes, size_t size, con
     scene_end *end = &sc->ends[a->index];
     sb_msg msg;
     sb_span option;
+    if (load_replied(sc->load, a, bytes, size))
+        return;
     end->ended = true;
     end->took = sim_now(sc->s) - a->asked_at;
     end->size = size;

@@ -107,6 +107,9 @@ unsigned scene_compose(void *context, server *sv, const sb_question *question, s
 {
     const scene *sc = context;
     sb_name name = question->name;
+    int rcode = load_compose(sc->load, SERVER_HONEST, question, b);
+    if (rcode >= 0)
+        return (unsigned)rcode;
     for (unsigned hops = 0; hops < CHAIN_MAX; hops++) {
         const scene_set *denied = find(sc, sv, &name, 0);
         const scene_set *set = find(sc, sv, &name, question->type);
@@ -132,6 +135,21 @@ unsigned scene_compose(void *context, server *sv, const sb_question *question, s
         name = alias->target;
     }
     return SB_RCODE_NOERROR; /* a loop, told as far as it goes */
+}
+
+/* Of the load's known names; without a load of everything. */
+unsigned scene_lie(void *context, server *sv, const sb_question *question, sb_builder *b)
+{
+    const scene *sc = context;
+    int rcode = load_compose(sc->load, sv->mode, question, b);
+    if (rcode >= 0)
+        return (unsigned)rcode;
+    if (sv->mode == SERVER_DENYING) {
+        add_soa(&question->name, TTL_DEFAULT_S, b);
+        return SB_RCODE_NXDOMAIN;
+    }
+    scene_forge(context, sv, question, b);
+    return SB_RCODE_NOERROR;
 }
 
 /* What liars say: 66.6.6.6 for everything. */

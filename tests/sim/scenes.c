@@ -1,4 +1,5 @@
-/* The command that plays scenes: stubborn-scenes [--verbose] FILE… or a folder of *.scene; TAP. */
+/* The command that plays scenes: stubborn-scenes [--verbose] [--seed N] FILE… or a folder of
+ * *.scene; TAP. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,20 +17,25 @@ int main(int argc, char **argv)
 {
     static char *paths[SCENES_MAX];
     unsigned n = 0, failures = 0;
+    uint64_t seed = 1;
     bool verbose = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--verbose") == 0)
             verbose = true;
+        else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc &&
+                 sb_parse_u64(argv[i + 1], strlen(argv[i + 1]), UINT64_MAX, &seed))
+            i++;
         else
             n = collect(argv[i], paths, n);
     }
     if (n == 0) {
-        fputs("usage: stubborn-scenes [--verbose] FILE|FOLDER…\n", stderr);
+        fputs("usage: stubborn-scenes [--verbose] [--seed N] FILE|FOLDER…\n", stderr);
         return 2;
     }
     qsort(paths, n, sizeof *paths, by_name);
     printf("1..%u\n", n);
     scene *sc = scene_new();
+    sc->seed = seed;
     for (unsigned i = 0; i < n; i++) {
         failures += !play(sc, paths[i], i + 1, verbose, argv[0]);
         free(paths[i]);
@@ -79,6 +85,7 @@ static bool play(scene *sc, const char *path, unsigned number, bool verbose, con
     printf("%s %u - %s: %s\n", good ? "ok" : "not ok", number, name, sc->title);
     if (!good)
         printf("# %s; replay: %s --verbose %s\n", sc->failure, self, path);
+    fputs(sc->report, stdout);
     fflush(stdout);
     return good;
 }

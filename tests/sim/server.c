@@ -51,7 +51,7 @@ bool server_mode_parse(const char *text, server_mode *ret_mode)
 bool server_mode_helps(server_mode mode)
 {
     return mode == SERVER_HONEST || mode == SERVER_SLOW || mode == SERVER_TRUNCATING ||
-           mode == SERVER_NO_EDNS || mode == SERVER_STORMY;
+           mode == SERVER_NO_EDNS || mode == SERVER_STORMY || mode == SERVER_STUTTERING;
 }
 
 void server_init(server *sv, sim *s, const char *name, const sb_addr *addr, sb_ns delay_min,
@@ -120,6 +120,11 @@ static void send_all(server *sv, const sb_msg *query, const sb_addr *to, const u
     switch (sv->mode) {
     case SERVER_SLOW:
         sim_inject(sv->s, &from, to, bytes, size, delay + sv->slow);
+        return;
+    case SERVER_STUTTERING:
+        if (sb_rand_chance(r, 50))
+            delay += sv->slow;
+        sim_inject(sv->s, &from, to, bytes, size, delay);
         return;
     case SERVER_WRONG_PORT:
         from.port = (uint16_t)(from.port + 1);
@@ -211,8 +216,10 @@ static size_t honest(server *sv, const sb_msg *query, bool stream, uint8_t *out,
     bool known = true;
     size_t option_size = sv->cookies ? cookie(query, option, &known) : 0;
     bool refused = sv->strict && !known && !stream;
-    unsigned rcode = refused ? SB_RCODE_BADCOOKIE & 15
-                             : sv->world->compose(sv->world->context, sv, &question, &b);
+    bool lies = (sv->mode == SERVER_DENYING || sv->mode == SERVER_LYING) && sv->world->lie;
+    unsigned rcode = SB_RCODE_BADCOOKIE & 15;
+    if (!refused)
+        rcode = (lies ? sv->world->lie : sv->world->compose)(sv->world->context, sv, &question, &b);
     if (query->edns.present)
         sb_builder_edns(&b, SB_EDNS_UDP_SIZE, refused ? SB_RCODE_BADCOOKIE >> 4 : 0,
                         question.dnssec_ok, (sb_span){option, option_size});
@@ -225,7 +232,8 @@ static size_t honest(server *sv, const sb_msg *query, bool stream, uint8_t *out,
     if (!refused && sv->world->said && sv->mode != SERVER_RESETTING &&
         (stream || sv->mode != SERVER_WRONG_PORT)) {
         sb_ns latest = sim_now(sv->s) + sv->host.link.delay_max +
-                       (sv->mode == SERVER_SLOW ? sv->slow : 0) + (stream ? SB_S / 2 : 0);
+                       (sv->mode == SERVER_SLOW || sv->mode == SERVER_STUTTERING ? sv->slow : 0) +
+                       (stream ? SB_S / 2 : 0);
         sv->world->said(sv->world->context, sv, &question, out, n, latest);
     }
     return n;

@@ -23,11 +23,14 @@
     X(CLOSED, "closed")           /* ICMP port unreachable, RST */                                 \
     X(UNREACHABLE, "unreachable") /* ICMP host unreachable */                                      \
     X(NO_ROUTE, "no-route")                                                                        \
-    X(RESETTING, "resetting") /* TC, then resets TCP in the middle of a message */                 \
-    X(NO_EDNS, "no-edns")     /* FORMERR to EDNS, honest without */                                \
-    X(BLOCKED, "blocked")     /* REFUSED with EDE 15: a verdict */                                 \
-    X(BOGUS, "bogus")         /* SERVFAIL with EDE 6: a verdict, unless CD */                      \
-    X(STORMY, "stormy")       /* each response three times, and near misses between */
+    X(RESETTING, "resetting")   /* TC, then resets TCP in the middle of a message */               \
+    X(NO_EDNS, "no-edns")       /* FORMERR to EDNS, honest without */                              \
+    X(BLOCKED, "blocked")       /* REFUSED with EDE 15: a verdict */                               \
+    X(BOGUS, "bogus")           /* SERVFAIL with EDE 6: a verdict, unless CD */                    \
+    X(STORMY, "stormy")         /* each response three times, and near misses between */           \
+    X(STUTTERING, "stuttering") /* one response in twenty late by server.slow */                   \
+    X(DENYING, "denying")       /* NXDOMAIN for what exists, where its world says so */            \
+    X(LYING, "lying")           /* wrong addresses, where its world says so */
 typedef enum server_mode {
 #define SERVER_MODE_ENUM(id, text) SERVER_##id,
     SERVER_MODE_TABLE(SERVER_MODE_ENUM)
@@ -43,6 +46,9 @@ typedef struct server server;
 typedef struct server_world {
     /* Adds the sections to b (question is there already); returns the rcode. */
     unsigned (*compose)(void *context, server *, const sb_question *, sb_builder *b);
+    /* The same for DENYING and LYING servers: their lies, and the truth where they tell it. May be
+     * NULL: the truth. */
+    unsigned (*lie)(void *context, server *, const sb_question *, sb_builder *b);
     /* Wrong records for the liars. May be NULL: an empty answer. */
     void (*forge)(void *context, server *, const sb_question *, sb_builder *b);
     /* A right response leaves and will be there by `latest`. May be NULL. */

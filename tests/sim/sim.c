@@ -26,7 +26,8 @@ typedef struct options {
 
 /* Shared between the jobs: each takes the next seeds from it. */
 typedef struct tally {
-    _Atomic uint64_t next, done, questions, queries, packets, failures, stale, failed_answers;
+    _Atomic uint64_t next, done, questions, packets, failures, stale, failed_answers;
+    _Atomic uint64_t digest; /* sum of the traces: the same for the same seeds, on any machine */
 } tally;
 
 static bool parse(int argc, char **argv, options *o);
@@ -153,6 +154,7 @@ static void run_one(const options *o, tally *t, world *w, uint64_t seed)
         good = w->o.failure[0] == 0;
     }
     t->done++;
+    t->digest += trace;
     t->questions += w->questions;
     t->packets += sim_packets_sent(w->s);
     t->stale += w->o.stale_seen;
@@ -170,10 +172,11 @@ static int summary(const options *o, const tally *t, double seconds, bool crashe
 {
     bool good = t->failures == 0 && !crashed;
     const char *lead = o->tap ? "# " : "";
-    printf("%s%llu seeds, %llu questions (%llu stale, %llu failed), %llu packets in %.1f s: %s\n",
+    printf("%s%llu seeds, %llu questions (%llu stale, %llu failed), %llu packets in %.1f s, "
+           "digest %016llx: %s\n",
            lead, (unsigned long long)t->done, (unsigned long long)t->questions,
            (unsigned long long)t->stale, (unsigned long long)t->failed_answers,
-           (unsigned long long)t->packets, seconds,
+           (unsigned long long)t->packets, seconds, (unsigned long long)t->digest,
            good      ? "all laws kept"
            : crashed ? "a job died"
                      : "laws broken");

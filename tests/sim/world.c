@@ -12,9 +12,22 @@
 #define WORLD_LENGTH (620 * SB_S)
 #define RECOVERY (115 * SB_S) /* the longest healing, with room for questions after it */
 #define QUESTIONS_LEAST 110u
+#define HEDGE_BURST 50u
+#define AT_ONCE (2 * SB_MS)
 
 static void choose(world *w);
 static void limits(world *w);
+/* With every breaker open what is known is said at once. */
+static void patience(world *w, const ask *a)
+{
+    sb_ns took = sim_now(w->s) - a->asked_at;
+    if (!a->dead_at_ask || !a->word || took <= AT_ONCE || w->o.trouble ||
+        (a->way != WAY_ENGINE && a->way != WAY_DATAGRAM))
+        return;
+    oracle_fail(&w->o, "%s: known, every server known dead, and still %.3f s",
+                oracle_text(&a->question), (double)took / (double)SB_S);
+}
+
 static void replied(void *context, ask *a, const uint8_t *bytes, size_t size,
                     const sb_query *query);
 static void broken(void *context, ask *a, const char *what);
@@ -23,6 +36,7 @@ static void said(void *context, server *sv, const sb_question *question, const u
 static void packet(void *context, const sim_packet *p);
 static void upstream_query(world *w, const sim_packet *p, const server *sv, const sb_msg *query);
 static void forge(world *w, const sim_packet *p, const server *sv, const sb_msg *query);
+static void hedge_budget(world *w, const sb_addr *before, bool first);
 static void single_flight(world *w, const sb_event *e);
 static void event(void *context, const sb_event *e);
 static void quiet(void *context, sb_log_level level, const char *line, size_t size);
@@ -155,20 +169,33 @@ static const sb_server_setting *server_settings(sb_settings *s, const world *w, 
 
 static void name_rules(sb_settings *s, world *w)
 {
-    unsigned n = w->z.node_count / 4;
-    sb_name_setting *rules = sb_arena_alloc(&s->arena, n * sizeof *rules);
-    sb_addr *addresses = sb_arena_alloc(&s->arena, 2 * n * sizeof *addresses);
+    unsigned each = w->z.node_count / 4, n = 0;
+    sb_name_setting *rules = sb_arena_alloc(&s->arena, 2 * each * sizeof *rules);
+    sb_addr *addresses = sb_arena_alloc(&s->arena, 2 * each * sizeof *addresses);
     SB_ASSERT(rules && addresses);
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < each && world_has(w, ACTOR_EMERGENCY); i++) {
         unsigned id = 4 * i;
         addresses[2 * i] = zone_address(ORIGIN_EMERGENCY, (uint8_t)id, 0, 1, SB_TYPE_A);
         addresses[2 * i + 1] = zone_address(ORIGIN_EMERGENCY, (uint8_t)id, 0, 1, SB_TYPE_AAAA);
-        w->z.nodes[id].emergency = true;
-        rules[i] = (sb_name_setting){.match = w->z.nodes[id].name,
-                                     .emergency = &addresses[2 * i],
-                                     .emergency_count = 2,
-                                     .protect = true,
-                                     .has_protect = true};
+        w->z.nodes[id].emergency = w->z.nodes[id].protect = true;
+        rules[n++] = (sb_name_setting){.match = w->z.nodes[id].name,
+                                       .emergency = &addresses[2 * i],
+                                       .emergency_count = 2,
+                                       .has_confirm = true,
+                                       .protect_confirm = w->o.limits.confirm,
+                                       .has_max = true,
+                                       .protect_max = w->o.limits.doubt_most};
+    }
+    for (unsigned i = 0; i < each && world_has(w, ACTOR_PROTECTED); i++) {
+        unsigned id = 4 * i + 1;
+        w->z.nodes[id].protect = true;
+        rules[n++] = (sb_name_setting){.match = w->z.nodes[id].name,
+                                       .protect = true,
+                                       .has_protect = true,
+                                       .has_confirm = true,
+                                       .protect_confirm = w->o.limits.confirm,
+                                       .has_max = true,
+                                       .protect_max = w->o.limits.doubt_most};
     }
     s->names = rules;
     s->name_count = n;
@@ -213,8 +240,7 @@ static const sb_settings *make_settings(world *w, unsigned which)
     s->cache.recheck = sb_rand_chance(r, 500) ? 30 * SB_S : 2 * SB_S;
     s->cache.patience = sb_rand_chance(r, 700) ? -1 : sb_rand_range(r, 0, 1500 * SB_MS);
     s->cache.size_bytes = (size_t)SB_L1_SIZE_MIN << (sb_rand_chance(r, 200) ? 1 : 0);
-    if (world_has(w, ACTOR_EMERGENCY))
-        name_rules(s, w);
+    name_rules(s, w);
     if (sb_settings_freeze(s, &why) != SB_OK) {
         fprintf(stderr, "sim: settings: %s\n", why.text);
         abort();
@@ -224,6 +250,9 @@ static const sb_settings *make_settings(world *w, unsigned which)
 
 void world_settings(world *w)
 {
+    sb_rand *r = sim_rand(w->s);
+    w->o.limits.confirm = sb_rand_range(r, 10 * SB_S, 150 * SB_S);
+    w->o.limits.doubt_most = w->o.limits.confirm + sb_rand_range(r, 0, 300 * SB_S);
     w->settings[0] = make_settings(w, 0);
     w->settings[1] = make_settings(w, 1);
 }
@@ -243,6 +272,9 @@ static void limits(world *w)
         .keep_least = a->cache.keep,
         .keep_most = a->cache.keep,
         .stale_ttl_s = a->cache.stale_ttl_s,
+        .confirm = w->o.limits.confirm,
+        .doubt_most = w->o.limits.doubt_most,
+        .recheck = a->cache.recheck > b->cache.recheck ? a->cache.recheck : b->cache.recheck,
     };
     /* An alias without SOA looks open. */
     w->o.quick = w->o.quick && !world_has(w, ACTOR_BIG) && !world_has(w, ACTOR_TRUNCATING) &&
@@ -250,6 +282,11 @@ static void limits(world *w)
                  (a->cache.patience < 0 || a->cache.patience > 20 * SB_MS) &&
                  (b->cache.patience < 0 || b->cache.patience > 20 * SB_MS);
     w->o.open_chains = world_has(w, ACTOR_OPEN_CHAINS) || world_has(w, ACTOR_BARE);
+    /* Late answers count, and their age is taken from their arrival. */
+    const sb_ns late = 4 * SB_S + SB_S / 2;
+    bool slow = world_has(w, ACTOR_SLOW) || world_has(w, ACTOR_LOSSY) || world_has(w, ACTOR_FAR) ||
+                world_has(w, ACTOR_FLAPPING) || world_has(w, ACTOR_SILENT);
+    w->o.late = w->o.open_chains ? 5 * late : slow ? late : 0;
     w->o.no_soa = world_has(w, ACTOR_BARE);
     w->o.trouble = world_has(w, ACTOR_NO_MEMORY) || world_has(w, ACTOR_NO_SOCKETS);
     w->o.verdicts = world_has(w, ACTOR_VERDICTS);
@@ -266,6 +303,7 @@ bool world_start_subject(world *w)
     sb_status status = SB_LIMIT;
     memset(w->flights, 0, sizeof w->flights);
     memset(w->under_way, 0, sizeof w->under_way);
+    w->hedges_seen = w->hedges_paid = w->flights_begun = 0;
     /* What starts while descriptors run out is started again, as a service manager does. */
     for (unsigned i = 0; i < 50 && status != SB_OK; i++)
         status = subject_start(&w->d, w->s, &options, &why);
@@ -339,6 +377,7 @@ static void replied(void *context, ask *a, const uint8_t *bytes, size_t size, co
                           .bytes = bytes,
                           .size = size};
     oracle_judge(&w->o, &reply);
+    patience(w, a);
     if (w->verbose) {
         fprintf(stderr, "%12.6f reply %s rcode %u answers %u ede %d after %.6f\n",
                 (double)sim_now(w->s) / (double)SB_S, oracle_text(&a->question), msg.rcode,
@@ -417,7 +456,8 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
     sb_upstreams *ups = w->d.up ? sb_engine_upstreams(w->d.engine) : NULL;
     bool dead = !ups || sb_pool_dead(ups, sb_upstreams_pool(ups, &q->name));
     oracle_key *key = oracle_key_of(&w->o, q);
-    if (key && !dead && query->edns.present && w->o.reset_at < key->seen_at &&
+    /* What was on its way while the settings changed may have been stored by either. */
+    if (key && !dead && query->edns.present && w->o.reset_at + 5 * SB_S < key->seen_at &&
         oracle_needless(&w->o, q))
         oracle_fail(&w->o, "%s was asked upstream although fresh for %.1f s more", oracle_text(q),
                     (double)(key->fresh_until - sim_now(w->s)) / (double)SB_S);
@@ -430,7 +470,7 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
     if (w->all_bad_since == SB_NEVER || sim_now(w->s) - w->all_bad_since < 60 * SB_S ||
         sim_now(w->s) - w->o.reset_at < 60 * SB_S)
         return;
-    if (++w->window_count > 13 + 6 * w->server_count)
+    if (++w->window_count > 40 + 6 * w->server_count)
         oracle_fail(&w->o, "a storm: %u queries in ten seconds of a long outage", w->window_count);
 }
 
@@ -486,6 +526,35 @@ static void single_flight(world *w, const sb_event *e)
         oracle_fail(&w->o, "%u flights for one name and type at once", same);
 }
 
+typedef struct shaky {
+    sb_addr addr;
+    bool found;
+} shaky;
+
+static bool find_shaky(void *context, const sb_upstream *up)
+{
+    shaky *s = context;
+    s->found = s->found || (sb_addr_equal(&up->addr, &s->addr) && sb_upstream_is_shaky(up));
+    return !s->found;
+}
+
+/* A query just left. When it was a hedge, it was paid for, unless the flight's server before it is
+ * one that often fails: a second question is no luxury there. */
+static void hedge_budget(world *w, const sb_addr *before, bool first)
+{
+    uint64_t hedges = sb_stats_get(sb_engine_stats(w->d.engine), SB_COUNT_HEDGES);
+    bool is_hedge = hedges > w->hedges_seen;
+    w->hedges_seen = hedges;
+    if (!is_hedge || first) /* first: one before it shared another's exchange */
+        return;
+    shaky s = {.addr = *before};
+    (void)sb_upstreams_each(sb_engine_upstreams(w->d.engine), find_shaky, &s);
+    w->hedges_paid += !s.found;
+    if (w->hedges_paid > HEDGE_BURST + w->flights_begun / 10 + 1)
+        oracle_fail(&w->o, "%llu hedges for %llu flights", (unsigned long long)w->hedges_paid,
+                    (unsigned long long)w->flights_begun);
+}
+
 static void event(void *context, const sb_event *e)
 {
     world *w = context;
@@ -496,18 +565,25 @@ static void event(void *context, const sb_event *e)
                 e->strategy, e->status, e->a, e->b);
     if (e->type == SB_EVENT_FLIGHT_START || e->type == SB_EVENT_FLIGHT_END)
         single_flight(w, e);
+    unsigned at = e->flight % WORLD_FLIGHTS;
+    if (e->type == SB_EVENT_FLIGHT_START)
+        w->flights_begun++;
+    if (e->type == SB_EVENT_RUNG && e->a == SB_STRATEGY_DOUBT && w->flights[at].flight == e->flight)
+        w->flights[at].doubted = true;
     if (e->type != SB_EVENT_QUERY || e->flight == 0)
         return;
-    unsigned at = e->flight % WORLD_FLIGHTS;
     if (w->flights[at].flight != e->flight) {
         w->flights[at].flight = e->flight;
         w->flights[at].first = w->flights[at].all = 0;
+        w->flights[at].doubted = false;
     }
+    hedge_budget(w, &w->flights[at].last, w->flights[at].all == 0);
+    w->flights[at].last = e->server;
     w->flights[at].first += e->b == 0;
     unsigned attempts = most(w->settings[0]->query.attempts, w->settings[1]->query.attempts);
     if (w->o.open_chains)
-        attempts *= 13; /* each link of a chain is a question */
-    attempts++;         /* doubt asks a second server */
+        attempts *= 13;                 /* each link of a chain is a question */
+    attempts += w->flights[at].doubted; /* the second opinion */
     if (w->flights[at].first > attempts)
         oracle_fail(&w->o, "flight %u sent %u queries, %u are allowed", e->flight,
                     w->flights[at].first, attempts);

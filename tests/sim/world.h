@@ -48,7 +48,11 @@
     X(NO_MEMORY, "memory that runs out")                                                           \
     X(NO_SOCKETS, "descriptors that run out")                                                      \
     X(IPV6, "servers over IPv6")                                                                   \
-    X(SHORT_KEEP, "a short stale age")
+    X(SHORT_KEEP, "a short stale age")                                                             \
+    X(PROTECTED, "protected names")                                                                \
+    X(DENYING, "servers that deny what exists")                                                    \
+    X(LYING, "servers with wrong addresses")                                                       \
+    X(STUTTERING, "servers late now and then")
 typedef enum world_actor {
 #define WORLD_ACTOR_ENUM(id, text) ACTOR_##id,
     WORLD_ACTOR_TABLE(WORLD_ACTOR_ENUM)
@@ -84,7 +88,10 @@ typedef struct world {
     /* queries per flight number, and of the last ten seconds when all is dead */
     struct {
         uint32_t flight, first, all;
+        bool doubted;
+        sb_addr last; /* server asked last */
     } flights[WORLD_FLIGHTS];
+    uint64_t hedges_seen, hedges_paid, flights_begun; /* of this run of the program */
     struct {
         uint64_t name;
         uint32_t flight, type;

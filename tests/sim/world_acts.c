@@ -87,10 +87,17 @@ static unsigned compose(void *context, server *sv, const sb_question *question, 
     return zone_compose(&w->z, sv, question, b);
 }
 
+static unsigned lie(void *context, server *sv, const sb_question *question, sb_builder *b)
+{
+    world *w = context;
+    return zone_lie(&w->z, sv, question, b);
+}
+
 void world_servers(world *w)
 {
     sb_rand *r = dice(w);
     w->sworld.compose = compose;
+    w->sworld.lie = lie;
     w->sworld.forge = zone_forge;
     w->main_count = world_has(w, ACTOR_DUAL) ? 2 + (unsigned)sb_rand_below(r, 2) : 1;
     w->server_count =
@@ -130,6 +137,9 @@ void world_servers(world *w)
     add_bad(w, ACTOR_CLOSED, SERVER_CLOSED, SERVER_UNREACHABLE, SERVER_NO_ROUTE);
     add_bad(w, ACTOR_VERDICTS, SERVER_BLOCKED, SERVER_BOGUS, SERVER_BOGUS);
     add_bad(w, ACTOR_FORGER, SERVER_STORMY, SERVER_STORMY, SERVER_SILENT);
+    add_bad(w, ACTOR_DENYING, SERVER_DENYING, SERVER_DENYING, SERVER_DENYING);
+    add_bad(w, ACTOR_LYING, SERVER_LYING, SERVER_LYING, SERVER_LYING);
+    add_bad(w, ACTOR_STUTTERING, SERVER_STUTTERING, SERVER_STUTTERING, SERVER_STUTTERING);
     if (w->bad_count == 0)
         w->bad_modes[w->bad_count++] = SERVER_SILENT;
     bool flaps = world_has(w, ACTOR_FLAPPING);
@@ -140,6 +150,13 @@ void world_servers(world *w)
     w->o.quick = quick && !w->servers[0].open_chains;
 }
 
+/* Answers right, and in time. */
+static bool is_good(server_mode mode)
+{
+    return server_mode_helps(mode) && mode != SERVER_SLOW && mode != SERVER_STORMY &&
+           mode != SERVER_STUTTERING;
+}
+
 void world_health(world *w)
 {
     bool good = !world_has(w, ACTOR_LOSSY) && !world_has(w, ACTOR_NO_SOCKETS) &&
@@ -147,8 +164,9 @@ void world_health(world *w)
     bool any = false;
     for (unsigned i = 0; i < w->server_count; i++) {
         server_mode mode = w->servers[i].mode;
-        good = good && server_mode_helps(mode) && mode != SERVER_SLOW && mode != SERVER_STORMY;
-        any = any || server_mode_helps(mode) || mode == SERVER_BOGUS || mode == SERVER_BLOCKED;
+        good = good && is_good(mode);
+        any = any || server_mode_helps(mode) || mode == SERVER_BOGUS || mode == SERVER_BLOCKED ||
+              mode == SERVER_DENYING || mode == SERVER_LYING;
     }
     if (!good)
         w->o.healthy_since = SB_NEVER;
@@ -180,8 +198,7 @@ static void change_server(void *context, uint64_t index)
     world *w = context;
     if (w->calm)
         return;
-    bool bad = server_mode_helps(w->servers[index].mode) && w->servers[index].mode != SERVER_SLOW &&
-               w->servers[index].mode != SERVER_STORMY;
+    bool bad = is_good(w->servers[index].mode);
     if (!w->outage)
         set_mode(w, (unsigned)index,
                  bad ? w->bad_modes[sb_rand_below(dice(w), w->bad_count)] : good_mode(w));
@@ -273,6 +290,7 @@ static void ask_one(world *w, const sb_question *question)
         .deadline = SB_NEVER,
         .timeout = w->settings[0]->query.timeout,
         .new_conn = sb_rand_chance(r, 200),
+        .word = oracle_knows(&w->o, question),
     };
     if (request.way == WAY_ENGINE || (question->dnssec_ok && request.way != WAY_ENGINE))
         request.edns = true; /* DO lives in it */

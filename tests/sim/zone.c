@@ -12,7 +12,7 @@ static zone_version make_version(zone *z, unsigned id);
 static void add_set(sb_builder *b, const zone_node *node, uint8_t version, uint16_t type);
 static void add_alias(sb_builder *b, const zone_node *node, const zone_node *target,
                       uint32_t ttl_s);
-static void add_soa(sb_builder *b, const zone_node *node, uint8_t version);
+static void add_soa(sb_builder *b, const zone_node *node, uint8_t version, uint32_t ttl_s);
 static void add_extra(sb_builder *b);
 
 static const uint32_t ttls[] = {0, 1, 2, 5, 5, 10, 20, 30, 60, 60, 120, 300, 900, 3600};
@@ -28,7 +28,7 @@ void zone_init(zone *z, sim *s, unsigned nodes, bool big, bool aliases)
         char text[32];
         int n = snprintf(text, sizeof text, "n%02u.%s", i, i % 2 ? "corp.test" : "sim.test");
         node->id = (uint8_t)i;
-        node->emergency = false;
+        node->emergency = node->protect = false;
         SB_ASSERT(sb_name_parse(text, (size_t)n, &node->name, NULL) == SB_OK);
         node->version_count = 0;
         node->versions[node->version_count++] = make_version(z, i);
@@ -143,8 +143,27 @@ unsigned zone_compose(void *context, server *sv, const sb_question *question, sb
         return SB_RCODE_NOERROR;
     }
     if (!sv->no_soa)
-        add_soa(b, node, version);
+        add_soa(b, node, version, v->negative_ttl_s);
     return v->exists ? SB_RCODE_NOERROR : SB_RCODE_NXDOMAIN;
+}
+
+/* What exists does not, or is elsewhere; a denial of what does not exist is no lie. */
+unsigned zone_lie(void *context, server *sv, const sb_question *question, sb_builder *b)
+{
+    zone *z = context;
+    const zone_node *node = zone_find(z, &question->name);
+    uint8_t version;
+    bool address = question->type == SB_TYPE_A || question->type == SB_TYPE_AAAA;
+    if (!node || !zone_at(node, sim_now(z->s) - sv->lag, &version)->exists ||
+        (sv->mode == SERVER_LYING && !address))
+        return zone_compose(context, sv, question, b);
+    if (sv->mode == SERVER_LYING) {
+        sb_addr addr = zone_address(ORIGIN_LIE, node->id, 0, 1, question->type);
+        sb_builder_address(b, &node->name, &addr, ZONE_LIE_TTL);
+        return SB_RCODE_NOERROR;
+    }
+    add_soa(b, node, ZONE_LIE, ZONE_LIE_TTL);
+    return SB_RCODE_NXDOMAIN;
 }
 
 void zone_forge(void *context, server *sv, const sb_question *question, sb_builder *b)
@@ -188,7 +207,7 @@ static void add_alias(sb_builder *b, const zone_node *node, const zone_node *tar
                       (sb_span){target->name.wire, target->name.size});
 }
 
-static void add_soa(sb_builder *b, const zone_node *node, uint8_t version)
+static void add_soa(sb_builder *b, const zone_node *node, uint8_t version, uint32_t ttl_s)
 {
     sb_name apex = sb_name_parent(&node->name, 1);
     uint8_t rdata[2 * SB_NAME_MAX + 20];
@@ -199,9 +218,9 @@ static void add_soa(sb_builder *b, const zone_node *node, uint8_t version)
     sb_write_u32(&w, 3600);
     sb_write_u32(&w, 600);
     sb_write_u32(&w, 86400);
-    sb_write_u32(&w, node->versions[version].negative_ttl_s);
-    sb_builder_record(b, SB_SECTION_AUTHORITY, &apex, SB_TYPE_SOA, SB_CLASS_IN,
-                      node->versions[version].negative_ttl_s + 7, (sb_span){rdata, w.size});
+    sb_write_u32(&w, ttl_s);
+    sb_builder_record(b, SB_SECTION_AUTHORITY, &apex, SB_TYPE_SOA, SB_CLASS_IN, ttl_s + 7,
+                      (sb_span){rdata, w.size});
 }
 
 /* A record of another name, after the right ones: nobody may believe it. */

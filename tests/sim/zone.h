@@ -23,8 +23,11 @@ enum {
     ORIGIN_EMERGENCY = 99,
     ORIGIN_PIN = 98,
     ORIGIN_HOSTS = 97,
+    ORIGIN_LIE = 96,
     ORIGIN_FORGED = 66
 };
+#define ZONE_LIE 0xff   /* version in the serial of a wrong denial */
+#define ZONE_LIE_TTL 5u /* of all lies, in seconds */
 
 typedef struct zone_version {
     sb_ns from;
@@ -39,7 +42,8 @@ typedef struct zone_node {
     sb_name name;
     uint8_t id;
     uint8_t version_count;
-    bool emergency; /* has addresses of last resort */
+    bool emergency; /* has addresses of last resort, and is protected */
+    bool protect;   /* its denials are doubted */
     zone_version versions[ZONE_VERSIONS_MAX];
 } zone_node;
 
@@ -60,6 +64,8 @@ int zone_node_id(const sb_name *name); /* -1: none of ours */
 const zone_version *zone_at(const zone_node *node, sb_ns at, uint8_t *ret_version);
 /* A server's compose and forge. */
 unsigned zone_compose(void *zone_, server *, const sb_question *, sb_builder *b);
+/* Of DENYING and LYING servers. */
+unsigned zone_lie(void *zone_, server *, const sb_question *, sb_builder *b);
 void zone_forge(void *zone_, server *, const sb_question *, sb_builder *b);
 int zone_slot_of(uint16_t type); /* SLOT_…; -1 */
 sb_addr zone_address(uint8_t origin, uint8_t id, uint8_t version, uint8_t index, uint16_t type);

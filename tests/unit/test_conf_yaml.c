@@ -342,6 +342,30 @@ static void other_sections(void **state)
     sb_settings_unref(s);
 }
 
+static void what_has_no_effect_is_named(void **state)
+{
+    (void)state;
+    sb_settings *s = good("query: {attempts: 3, hedge_budget: 5%}\n"
+                          "shared:\n  prefix: x\n"
+                          "names: [{match: a.example, probe: {ping: true}, protect: true}]\n"
+                          "routes: [{suffix: b, strategies: [cached, wire]},\n"
+                          "         {suffix: c, strategies: [guess]}]\n"
+                          "log: {format: json, to: journald}\n");
+    static const char *const wanted[] = {"t.yaml:1:22: query.hedge_budget: ",
+                                         "t.yaml:2:1: shared: ",
+                                         "t.yaml:4:28: names[0].probe: ",
+                                         "t.yaml:6:34: routes[1].strategies: ",
+                                         "log.format: json", "log.to: journald"};
+    assert_int_equal(s->warning_count, SB_ARRAY_SIZE(wanted));
+    for (size_t i = 0; i < SB_ARRAY_SIZE(wanted); i++)
+        if (!strstr(s->warnings[i], wanted[i]))
+            fail_msg("%s", s->warnings[i]);
+    sb_settings_unref(s);
+    s = good("query: {attempts: 3}\nlog: {format: logfmt, to: stderr}\nshared:\n");
+    assert_int_equal(s->warning_count, 0);
+    sb_settings_unref(s);
+}
+
 static void empty_files_and_sections_change_nothing(void **state)
 {
     (void)state;
@@ -796,6 +820,7 @@ int main(void)
         cmocka_unit_test(words_of_query_and_cache),
         cmocka_unit_test(names_section),
         cmocka_unit_test(other_sections),
+        cmocka_unit_test(what_has_no_effect_is_named),
         cmocka_unit_test(empty_files_and_sections_change_nothing),
         cmocka_unit_test(anchors_are_understood),
         cmocka_unit_test(unknown_keys_name_the_near_one),

@@ -319,7 +319,6 @@ static void bad_values_are_named(void **state)
         {"MLFLOW_TRACKING_URI", "http://[::1"},
         {"MLFLOW_TRACKING_URI", "http://host:99999/"},
         {"MLFLOW_TRACKING_URI", "not a url"},
-        {"MLFLOW_FALLBACK_IP", "10.0.0.1"}, /* of which host? */
     };
     for (size_t i = 0; i < SB_ARRAY_SIZE(table); i++) {
         const variable variables[] = {table[i], {NULL, NULL}};
@@ -390,6 +389,39 @@ static void a_literal_needs_no_fallback(void **state)
     assert_int_equal(sb_settings_env(s, get, (void *)variables, NULL), SB_OK);
     assert_int_equal(s->name_count, 0);
     assert_int_equal(s->service_count, 1);
+    sb_settings_unref(s);
+}
+
+static void a_fallback_of_no_host_is_a_warning(void **state)
+{
+    (void)state;
+    static const char *const uris[] = {NULL, "./mlruns", "databricks"};
+    for (size_t i = 0; i < SB_ARRAY_SIZE(uris); i++) {
+        const variable variables[] = {{"MLFLOW_FALLBACK_IP", "10.0.0.1"},
+                                      {uris[i] ? "MLFLOW_TRACKING_URI" : NULL, uris[i]},
+                                      {NULL, NULL}};
+        sb_settings *s = fresh(NULL);
+        assert_int_equal(sb_settings_env(s, get, (void *)variables, NULL), SB_OK);
+        assert_int_equal(s->name_count, 0);
+        assert_int_equal(s->warning_count, 1);
+        assert_non_null(strstr(s->warnings[0], "MLFLOW_FALLBACK_IP=10.0.0.1"));
+        for (unsigned n = 0; n < 2 * SB_WARNINGS_MAX; n++)
+            sb_settings_warn(s, "again");
+        assert_int_equal(s->warning_count, SB_WARNINGS_MAX);
+        sb_settings_unref(s);
+    }
+}
+
+static void what_is_not_there_is_refused(void **state)
+{
+    (void)state;
+    const variable variables[] = {{"STUBBORN_SERVERS", "10.0.0.1,tls://10.0.0.2#x"}, {NULL, NULL}};
+    sb_settings *s = fresh(NULL);
+    sb_why why = {""};
+    assert_int_equal(sb_settings_env(s, get, (void *)variables, NULL), SB_OK);
+    assert_int_equal(sb_settings_freeze(s, NULL), SB_OK);
+    assert_int_equal(sb_settings_usable(s, &why), SB_INVALID);
+    assert_non_null(strstr(why.text, "tls://10.0.0.2"));
     sb_settings_unref(s);
 }
 
@@ -713,6 +745,8 @@ int main(void)
         cmocka_unit_test(a_sentence_shows_no_password),
         cmocka_unit_test(lists_are_bounded),
         cmocka_unit_test(a_literal_needs_no_fallback),
+        cmocka_unit_test(a_fallback_of_no_host_is_a_warning),
+        cmocka_unit_test(what_is_not_there_is_refused),
         cmocka_unit_test(a_configured_mlflow_stays),
         cmocka_unit_test(who_may_ask_must_be_said),
         cmocka_unit_test(cross_field_rules),

@@ -17,10 +17,12 @@ static sb_control *control;
 static unsigned reloads;
 static sb_status reload_status;
 
-static sb_status reload(void *context, sb_why *why)
+static sb_status reload(void *context, sb_text *ret_waiting, sb_why *why)
 {
     assert_ptr_equal(context, &w);
     reloads++;
+    if (reloads == 1)
+        sb_text_add(ret_waiting, "cache.size listen.http ");
     return reload_status ? sb_why_set(why, reload_status, "line 3: bad") : SB_OK;
 }
 
@@ -190,8 +192,12 @@ static void test_verbs(void **state)
     json_decref(reply);
     reply = good("{\"verb\":\"explain\",\"name\":\"a.example\"}");
     json_decref(reply);
-    json_decref(good("{\"verb\":\"reload\"}"));
+    reply = good("{\"verb\":\"reload\"}");
     assert_int_equal(reloads, 1);
+    json_t *waiting = json_object_get(reply, "next_start");
+    assert_int_equal(json_array_size(waiting), 2);
+    assert_string_equal(json_string_value(json_array_get(waiting, 1)), "listen.http");
+    json_decref(reply);
     reload_status = SB_INVALID;
     reply = say("{\"verb\":\"reload\"}", true);
     assert_string_equal(json_string_value(json_object_get(reply, "error")), "line 3: bad");

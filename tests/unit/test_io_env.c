@@ -332,7 +332,7 @@ typedef struct end {
     world *w;
     sb_socket socket;
     sb_peer peer;
-    bool connected, closed, complete, echo, accepted, refuse;
+    bool connected, closed, ended, complete, echo, accepted, refuse, hears_end;
     sb_status why;
     size_t received, expect;
     uint8_t sum;
@@ -371,6 +371,14 @@ static void end_closed(void *owner, sb_socket socket, sb_status why)
     assert_int_equal(e->w->env->ops->stream_write(e->w->env, socket, "x", 1), SB_CLOSED);
 }
 
+static void end_ended(void *owner, sb_socket socket)
+{
+    end *e = owner;
+    assert_int_equal(socket.generation, e->socket.generation);
+    assert_false(e->ended);
+    e->ended = true;
+}
+
 static const sb_stream_events end_events = {.connected = end_connected, .received = end_received,
                                             .drained = end_drained, .closed = end_closed};
 
@@ -389,7 +397,8 @@ static sb_addr listen_tcp(world *w, end *server, sb_socket *ret_listener)
 {
     sb_why why = {0};
     sb_addr bound;
-    sb_listen_options o = {.local = address("127.0.0.1:0"), .group = -1};
+    sb_listen_options o = {.local = address("127.0.0.1:0"), .group = -1,
+                           .ended = server->hears_end ? end_ended : NULL};
     server->w = w;
     assert_int_equal(w->env->ops->stream_listen(w->env, &o, end_accepted, server, ret_listener,
                                                 &why), SB_OK);
@@ -454,6 +463,41 @@ static void test_tcp_close_flushes(void **state)
     assert_int_equal(server.received, size);
     assert_false(client.closed);
     free(block);
+}
+
+/* After the peer's end its owner goes on writing, and hears of a reset then. */
+static void test_half_close(void **state)
+{
+    world *w = *state;
+    for (unsigned reset = 0; reset < 2; reset++) {
+        sb_socket listener;
+        end server = {.expect = 5, .hears_end = true};
+        sb_addr bound = listen_tcp(w, &server, &listener);
+        struct sockaddr_storage sa;
+        socklen_t size = sb_addr_to_sockaddr(&bound, &sa);
+        int fd = socket(sa.ss_family, SOCK_STREAM, 0);
+        assert_int_equal(connect(fd, (struct sockaddr *)&sa, size), 0);
+        assert_int_equal(send(fd, "hello", 5, 0), 5);
+        assert_int_equal(shutdown(fd, SHUT_WR), 0);
+        pump(w, &server.ended);
+        assert_true(server.complete);
+        assert_false(server.closed);
+        if (reset) {
+            const struct linger now = {.l_onoff = 1};
+            assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+            close(fd);
+            sb_status status = w->env->ops->stream_write(w->env, server.socket, "x", 1);
+            assert_true(status != SB_OK && status != SB_LIMIT);
+            w->env->ops->close(w->env, server.socket);
+        } else {
+            char got[8];
+            assert_int_equal(w->env->ops->stream_write(w->env, server.socket, "reply", 5), SB_OK);
+            w->env->ops->close(w->env, server.socket);
+            assert_int_equal(recv(fd, got, sizeof(got), MSG_WAITALL), 5);
+            close(fd);
+        }
+        w->env->ops->close(w->env, listener);
+    }
 }
 
 static void test_tcp_refused(void **state)
@@ -765,6 +809,7 @@ int main(void)
         TEST(test_tcp_pause), TEST(test_unix_socket), TEST(test_unix_stale), TEST(test_files),
         TEST(test_map_life), TEST(test_map_foreign), TEST(test_read_only_directory),
         TEST(test_full_disk), TEST(test_sigbus), TEST(test_run_and_stop),
+        TEST(test_half_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

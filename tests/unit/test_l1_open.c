@@ -258,6 +258,30 @@ static void harm_no_rename(void)
     fake.publish_fails = SB_PERM;
 }
 
+/* A new file is counted from the start, an old one after one lap of the sweep. */
+static void test_counted(void **state)
+{
+    (void)state;
+    fake_env_fini(&fake);
+    fake_env_init(&fake);
+    sb_l1_stats stats;
+    sb_l1 *l1 = open_cache();
+    put(l1, 1, 1);
+    put(l1, 2, 1);
+    sb_l1_get_stats(l1, &stats);
+    assert_true(stats.counted);
+    assert_int_equal(stats.entries, 2);
+    sb_l1_close(l1);
+    l1 = open_cache();
+    sb_l1_get_stats(l1, &stats);
+    assert_false(stats.counted);
+    sb_l1_sweep(l1, UINT32_MAX);
+    sb_l1_get_stats(l1, &stats);
+    assert_true(stats.counted);
+    assert_int_equal(stats.entries, 2);
+    sb_l1_close(l1);
+}
+
 /* A working cache every time; in the file, or in memory with one sentence why. */
 static void test_bad_files(void **state)
 {
@@ -352,7 +376,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_clock_rules),  TEST(test_anchor_lost), TEST(test_another_size),
         TEST(test_retired),      TEST(test_bad_files),   TEST(test_memory_only),
-        TEST(test_large_file_opens_at_once),
+        TEST(test_counted),      TEST(test_large_file_opens_at_once),
     };
     return cmocka_run_group_tests_name("l1_open", tests, NULL, NULL);
 }

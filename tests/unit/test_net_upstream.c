@@ -1,18 +1,23 @@
-/* Order of servers, tiers, routes, breakers: opening, back-off with jitter, half-open, recovery. */
+/* Servers: routes, order within tiers, ranking by expected time, breakers and their back-off,
+ * silence, hedging's formulas and its budget, recovery. */
 #include "net_fake.h"
 
 static const char *const three[] = {"192.0.2.1", "192.0.2.2", "192.0.2.3"};
 
-static int choose(fake *f, uint64_t used, bool *probe)
+static const sb_pool *pool_of(fake *f)
 {
     sb_name name = fake_name("www.example");
-    return sb_pool_choose(f->ups, sb_upstreams_pool(f->ups, &name), used, probe);
+    return sb_upstreams_pool(f->ups, &name);
+}
+
+static int choose(fake *f, uint64_t used)
+{
+    return sb_pool_choose(f->ups, pool_of(f), used);
 }
 
 static sb_upstream *server_at(fake *f, unsigned i)
 {
-    sb_name name = fake_name("www.example");
-    return sb_upstreams_pool(f->ups, &name)->servers[i];
+    return pool_of(f)->servers[i];
 }
 
 static void lose(fake *f, unsigned i, unsigned times)
@@ -21,25 +26,44 @@ static void lose(fake *f, unsigned i, unsigned times)
         sb_upstream_failed(f->ups, server_at(f, i), SB_TIMEOUT);
 }
 
+static void win(fake *f, unsigned i, unsigned times, sb_ns rtt)
+{
+    for (unsigned k = 0; k < times; k++)
+        sb_upstream_succeeded(f->ups, server_at(f, i), SB_PROTOCOL_UDP, rtt);
+}
+
+/* A histogram answers with the upper end of a bucket, a quarter of an octave wide. */
+static void assert_about(sb_ns value, sb_ns wanted)
+{
+    if (value < wanted || value > wanted + wanted / 5)
+        fail_msg("%lld us, wanted about %lld", (long long)(value / SB_US),
+                 (long long)(wanted / SB_US));
+}
+
 static void order_and_tiers(void **state)
 {
     (void)state;
     fake *f = fake_new();
     sb_settings settings = {0};
     sb_server_setting servers[4];
-    bool probe;
-    assert_int_equal(choose(f, 0, &probe), -1); /* nothing configured */
+    assert_int_equal(choose(f, 0), -1); /* nothing configured */
+    assert_true(sb_pool_dead(f->ups, pool_of(f)));
     fake_configure(f, &settings, servers, three, 3);
-    assert_int_equal(choose(f, 0, &probe), 0);
-    assert_false(probe);
-    assert_int_equal(choose(f, 1, &probe), 1);
-    assert_int_equal(choose(f, 3, &probe), 2);
-    assert_int_equal(choose(f, 7, &probe), 0); /* all used: from the start */
+    assert_int_equal(choose(f, 0), 0);
+    assert_int_equal(choose(f, 1), 1);
+    assert_int_equal(choose(f, 3), 2);
+    assert_int_equal(choose(f, 7), -1); /* all used */
     fake_configure(f, &settings, servers,
                    (const char *const[]){"192.0.2.1@2", "192.0.2.2@1", "192.0.2.3@1"}, 3);
-    assert_int_equal(choose(f, 0, &probe), 1);
-    assert_int_equal(choose(f, 2, &probe), 2);
-    assert_int_equal(choose(f, 6, &probe), 0);
+    assert_int_equal(choose(f, 0), 1);
+    assert_int_equal(choose(f, 2), 2);
+    assert_int_equal(choose(f, 6), 0);
+    win(f, 0, 20, SB_MS); /* a lower tier is never better, however quick */
+    win(f, 1, 20, 300 * SB_MS);
+    win(f, 2, 20, 300 * SB_MS);
+    lose(f, 1, 2);
+    lose(f, 2, 2);
+    assert_int_not_equal(choose(f, 0), 0);
     fake_free(f);
 }
 
@@ -88,13 +112,12 @@ static void reload_keeps_states(void **state)
     sb_settings settings = {0};
     sb_server_setting servers[3];
     unsigned n = 0;
-    bool probe;
     fake_configure(f, &settings, servers, three, 3);
     lose(f, 1, 3);
     sb_upstream *held = sb_upstream_ref(server_at(f, 0));
     fake_configure(f, &settings, servers, (const char *const[]){"192.0.2.2", "192.0.2.9"}, 2);
     assert_int_equal(server_at(f, 0)->breaker, SB_BREAKER_OPEN);
-    assert_int_equal(choose(f, 0, &probe), 1);
+    assert_int_equal(choose(f, 0), 1);
     assert_true(sb_upstreams_each(f->ups, count_one, &n));
     assert_int_equal(n, 2); /* what only an exchange holds is not listed */
     sb_upstream_unref(held);
@@ -108,9 +131,9 @@ static void own_listeners_are_left_out(void **state)
     sb_addr own[] = {fake_addr("127.0.0.1:5300"), fake_addr("0.0.0.0:53")};
     sb_settings settings = {.listen.dns = own, .listen.dns_count = 2};
     sb_server_setting servers[4];
-    fake_configure(f, &settings, servers,
-                   (const char *const[]){"127.0.0.1:5300", "127.0.0.53", "192.0.2.99",
-                                         "127.0.0.1:5301"}, 4);
+    fake_configure(
+        f, &settings, servers,
+        (const char *const[]){"127.0.0.1:5300", "127.0.0.53", "192.0.2.99", "127.0.0.1:5301"}, 4);
     sb_name name = fake_name("a");
     const sb_pool *pool = sb_upstreams_pool(f->ups, &name);
     assert_int_equal(pool->count, 1);
@@ -132,6 +155,78 @@ static void resolv_conf_serves_the_default(void **state)
     fake_free(f);
 }
 
+static void order_holds_while_the_first_succeeds(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[3];
+    fake_configure(f, &settings, servers, three, 3);
+    win(f, 0, 50, 80 * SB_MS);
+    win(f, 1, 50, 2 * SB_MS);
+    assert_int_equal(choose(f, 0), 0); /* slower, but first */
+    lose(f, 0, 1);
+    assert_int_equal(server_at(f, 0)->success_permille, 968);
+    assert_false(sb_upstream_is_shaky(server_at(f, 0)));
+    assert_int_equal(choose(f, 0), 0);
+    lose(f, 0, 1);
+    assert_true(sb_upstream_is_shaky(server_at(f, 0))); /* below 95 % time decides */
+    assert_int_equal(choose(f, 0), 1);
+    win(f, 0, 12, 80 * SB_MS);
+    assert_false(sb_upstream_is_shaky(server_at(f, 0)));
+    assert_int_equal(choose(f, 0), 0);
+    fake_free(f);
+}
+
+static void equals_rank_by_expected_time(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {.upstreams_equal = true};
+    sb_server_setting servers[3];
+    fake_configure(f, &settings, servers, three, 3);
+    win(f, 0, 50, 15 * SB_MS);
+    win(f, 1, 50, 10 * SB_MS);
+    win(f, 2, 50, 40 * SB_MS);
+    assert_int_equal(choose(f, 0), 1);
+    assert_int_equal(choose(f, 2), 0);
+    assert_int_equal(choose(f, 3), 2);
+    /* Failures cost time: 10 ms with every other question lost is slower than 15 ms. */
+    for (unsigned i = 0; i < 60; i++) {
+        lose(f, 1, 1);
+        win(f, 1, 1, 10 * SB_MS);
+    }
+    assert_int_equal(server_at(f, 1)->breaker, SB_BREAKER_CLOSED);
+    assert_int_equal(choose(f, 0), 0);
+    fake_free(f);
+}
+
+static void failures_are_forgiven(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[2];
+    fake_configure(f, &settings, servers, three, 2);
+    win(f, 0, 50, 10 * SB_MS);
+    win(f, 1, 50, 10 * SB_MS);
+    for (unsigned i = 0; i < 6; i++) {
+        lose(f, 0, 2);
+        win(f, 0, 1, 10 * SB_MS);
+    }
+    uint32_t before = server_at(f, 0)->success_permille;
+    assert_true(before < 800);
+    assert_int_equal(choose(f, 0), 1);
+    f->now += 9 * SB_S; /* nobody asks it, nothing is learned: time must do it */
+    assert_int_equal(choose(f, 0), 1);
+    assert_int_equal(server_at(f, 0)->success_permille, before);
+    for (unsigned i = 0; i < 6 && choose(f, 0) != 0; i++)
+        f->now += 10 * SB_S;
+    assert_int_equal(choose(f, 0), 0);
+    assert_true(server_at(f, 0)->success_permille >= 950);
+    fake_free(f);
+}
+
 static void breaker_opens_and_backs_off(void **state)
 {
     (void)state;
@@ -143,8 +238,13 @@ static void breaker_opens_and_backs_off(void **state)
     sb_upstream *s = server_at(f, 0);
     lose(f, 0, 2);
     assert_int_equal(s->breaker, SB_BREAKER_CLOSED);
+    win(f, 0, 1, SB_MS);
+    lose(f, 0, 2); /* in a row */
+    assert_int_equal(s->breaker, SB_BREAKER_CLOSED);
     lose(f, 0, 1);
     assert_int_equal(s->breaker, SB_BREAKER_OPEN);
+    assert_int_equal(choose(f, 0), -1);
+    assert_true(sb_pool_dead(f->ups, pool_of(f)));
     assert_int_equal(f->seen[SB_EVENT_SERVER_DOWN], 1);
     lose(f, 0, 40); /* what was under way when it opened */
     assert_int_equal(s->backoff, 1 * SB_S);
@@ -160,53 +260,235 @@ static void breaker_opens_and_backs_off(void **state)
         f->now = s->open_until;
         sb_upstream_probe_begin(f->ups, s);
         assert_int_equal(s->breaker, SB_BREAKER_HALF_OPEN);
+        assert_int_equal(s->probed_at, f->now);
+        assert_int_equal(choose(f, 0), -1); /* a flight that needs an answer does not go there */
         lose(f, 0, 1);
         expect = expect * 2 > 60 * SB_S ? 60 * SB_S : expect * 2;
         assert_int_equal(s->backoff, expect);
     }
     assert_true(most - least > 5 * SB_S); /* there is jitter */
     assert_int_equal(f->seen[SB_EVENT_SERVER_DOWN], 1);
-    sb_upstream_succeeded(f->ups, s, 5 * SB_MS);
+    win(f, 0, 1, 5 * SB_MS);
     assert_int_equal(s->breaker, SB_BREAKER_CLOSED);
     assert_int_equal(f->seen[SB_EVENT_SERVER_UP], 1);
     lose(f, 0, 3);
-    assert_int_equal(s->backoff, 1 * SB_S); /* forgiven */
+    assert_int_equal(s->backoff, 1 * SB_S); /* forgotten */
     fake_free(f);
 }
 
-static void open_servers_come_last(void **state)
+static void a_probe_may_be_cancelled(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[1];
+    fake_configure(f, &settings, servers, three, 1);
+    sb_upstream *s = server_at(f, 0);
+    sb_upstream_probe_cancelled(f->ups, s); /* nothing to cancel */
+    assert_int_equal(s->breaker, SB_BREAKER_CLOSED);
+    lose(f, 0, 3);
+    f->now = s->open_until;
+    sb_upstream_probe_begin(f->ups, s);
+    sb_upstream_probe_cancelled(f->ups, s);
+    assert_int_equal(s->breaker, SB_BREAKER_OPEN);
+    assert_int_equal(s->backoff, 1 * SB_S); /* it said nothing, so nothing doubles */
+    assert_true(s->open_until <= f->now);   /* and the next may go at once */
+    fake_free(f);
+}
+
+static void refusals_count_unless_other_names_work(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[2];
+    fake_configure(f, &settings, servers, three, 2);
+    sb_upstream *s = server_at(f, 0);
+    win(f, 0, 1, SB_MS);
+    for (unsigned i = 0; i < 20; i++)
+        sb_upstream_failed(f->ups, s, i % 2 ? SB_SERVFAIL : SB_REFUSED);
+    assert_int_equal(s->breaker, SB_BREAKER_CLOSED); /* broken zones come in clusters */
+    assert_int_equal(s->errors, 20);
+    assert_true(sb_upstream_is_shaky(s)); /* but others are asked sooner */
+    f->now += 6 * SB_S;                   /* now nothing has worked for a while */
+    for (unsigned i = 0; i < 3; i++)
+        sb_upstream_failed(f->ups, s, SB_SERVFAIL);
+    assert_int_equal(s->breaker, SB_BREAKER_OPEN);
+    /* The last one left goes on being asked: who answers, be it no, gates nothing … */
+    for (unsigned i = 0; i < 9; i++)
+        sb_upstream_failed(f->ups, server_at(f, 1), SB_REFUSED);
+    assert_int_equal(server_at(f, 1)->breaker, SB_BREAKER_CLOSED);
+    /* … until ten names in a row were refused. */
+    sb_upstream_failed(f->ups, server_at(f, 1), SB_REFUSED);
+    assert_int_equal(server_at(f, 1)->breaker, SB_BREAKER_OPEN);
+    fake_free(f);
+}
+
+static void garbage_counts_at_once(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[1];
+    fake_configure(f, &settings, servers, three, 1);
+    win(f, 0, 1, SB_MS);
+    for (unsigned i = 0; i < 3; i++)
+        sb_upstream_failed(f->ups, server_at(f, 0), SB_MALFORMED);
+    assert_int_equal(server_at(f, 0)->breaker, SB_BREAKER_OPEN);
+    fake_free(f);
+}
+
+static void the_same_name_again_says_nothing(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[1];
+    fake_configure(f, &settings, servers, three, 1);
+    sb_upstream *s = server_at(f, 0);
+    lose(f, 0, 2);
+    for (unsigned i = 0; i < 10; i++)
+        sb_upstream_failed_again(f->ups, s, SB_SERVFAIL);
+    assert_int_equal(s->breaker, SB_BREAKER_CLOSED);
+    lose(f, 0, 1);
+    f->now = s->open_until;
+    sb_upstream_probe_begin(f->ups, s);
+    sb_upstream_failed_again(f->ups, s, SB_SERVFAIL); /* a probe with it decides nothing */
+    assert_int_equal(s->breaker, SB_BREAKER_OPEN);
+    assert_int_equal(s->backoff, 1 * SB_S);
+    fake_free(f);
+}
+
+static void silence_opens_the_breaker(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[2];
+    fake_configure(f, &settings, servers, three, 2);
+    sb_upstream *s = server_at(f, 0);
+    win(f, 0, 100, 5 * SB_MS); /* four times its p99 is below the floor of 50 ms */
+    for (unsigned i = 0; i < 10; i++) {
+        sb_upstream_asked(f->ups, s);
+        f->now += 4 * SB_MS;
+    }
+    assert_int_equal(s->breaker, SB_BREAKER_CLOSED); /* 40 ms are nothing */
+    f->now += 10 * SB_MS;
+    sb_upstream_asked(f->ups, s);
+    assert_int_equal(s->breaker, SB_BREAKER_OPEN);
+    assert_int_equal(s->last_status, SB_TIMEOUT);
+    assert_int_equal(f->seen[SB_EVENT_SERVER_DOWN], 1);
+    /* Two queries are no pattern, however long they wait. */
+    s = server_at(f, 1);
+    win(f, 1, 100, 5 * SB_MS);
+    sb_upstream_asked(f->ups, s);
+    f->now += SB_S;
+    sb_upstream_asked(f->ups, s);
+    f->now += SB_S;
+    sb_upstream_abandoned(f->ups, s, SB_S);
+    assert_int_equal(s->breaker, SB_BREAKER_CLOSED);
+    /* Any word ends the silence, also a bad one. */
+    sb_upstream_failed(f->ups, s, SB_SERVFAIL);
+    assert_int_equal(s->unanswered, 0);
+    for (unsigned i = 0; i < 3; i++)
+        sb_upstream_asked(f->ups, s);
+    assert_int_equal(s->breaker, SB_BREAKER_CLOSED);
+    win(f, 1, 1, 5 * SB_MS);
+    assert_int_equal(s->unanswered, 0);
+    fake_free(f);
+}
+
+static void abandoned_losers(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[1];
+    fake_configure(f, &settings, servers, three, 1);
+    sb_upstream *s = server_at(f, 0);
+    win(f, 0, 100, 10 * SB_MS);
+    uint32_t total = s->udp.total;
+    sb_upstream_abandoned(f->ups, s, 5 * SB_MS); /* it was not given its usual time */
+    assert_int_equal(s->udp.total, total);
+    assert_int_equal(s->success_permille, 1000);
+    for (unsigned i = 0; i < 10; i++)
+        sb_upstream_abandoned(f->ups, s, 60 * SB_MS); /* it took at least that long */
+    assert_true(s->udp.total > total);
+    assert_about(sb_latency_quantile(&s->udp, 990), 60 * SB_MS);
+    assert_true(sb_upstream_is_shaky(s));
+    assert_int_equal(s->breaker, SB_BREAKER_CLOSED);
+    fake_free(f);
+}
+
+static void hedge_delay(void **state)
 {
     (void)state;
     fake *f = fake_new();
     sb_settings settings = {0};
     sb_server_setting servers[3];
-    bool probe;
-    sb_name name = fake_name("a");
     fake_configure(f, &settings, servers, three, 3);
-    const sb_pool *pool = sb_upstreams_pool(f->ups, &name);
-    lose(f, 0, 3);
-    assert_int_equal(choose(f, 0, &probe), 1);
-    assert_false(probe);
-    assert_int_equal(choose(f, 6, &probe), 0); /* not used yet */
-    assert_int_equal(choose(f, 7, &probe), 1);
-    f->now = server_at(f, 0)->open_until;
-    assert_int_equal(choose(f, 0, &probe), 0); /* the probe is a real question, in its place */
-    assert_false(probe); /* others would answer it */
-    sb_upstream_probe_begin(f->ups, server_at(f, 0));
-    assert_int_equal(choose(f, 0, &probe), 1); /* one probe at a time */
-    f->now += 1 * SB_S; /* it never reported back */
-    assert_int_equal(choose(f, 0, &probe), 0);
-    assert_false(sb_pool_dead(f->ups, pool));
-    lose(f, 0, 1);
-    lose(f, 1, 3);
-    lose(f, 2, 3);
-    assert_true(sb_pool_dead(f->ups, pool));
-    server_at(f, 0)->open_until = f->now + 9;
-    server_at(f, 1)->open_until = f->now + 3;
-    server_at(f, 2)->open_until = f->now + 5;
-    assert_int_equal(choose(f, 0, &probe), 1);
-    assert_true(probe);
-    assert_int_equal(choose(f, 2, &probe), 2);
+    sb_upstream *s = server_at(f, 0);
+    assert_int_equal(sb_upstream_hedge_delay(s), 50 * SB_MS); /* unknown */
+    win(f, 0, 100, SB_MS);
+    assert_int_equal(sb_upstream_hedge_delay(s), 5 * SB_MS); /* the floor */
+    s = server_at(f, 1);
+    win(f, 1, 90, 10 * SB_MS); /* p95 beyond three times the median: that is the bound */
+    win(f, 1, 10, 200 * SB_MS);
+    assert_int_equal(sb_upstream_hedge_delay(s), 3 * sb_latency_quantile(&s->udp, 500));
+    s = server_at(f, 2);
+    win(f, 2, 90, 10 * SB_MS);
+    win(f, 2, 10, 20 * SB_MS);
+    sb_ns p95 = sb_latency_quantile(&s->udp, 950); /* and a margin: timers are late */
+    assert_int_equal(sb_upstream_hedge_delay(s), p95 + p95 / 4 + SB_MS);
+    fake_free(f);
+}
+
+static void silence_and_attempt_timeout(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[3];
+    fake_configure(f, &settings, servers, three, 3);
+    sb_upstream *s = server_at(f, 0);
+    assert_int_equal(sb_upstream_silence(s), 400 * SB_MS); /* unknown */
+    assert_int_equal(sb_upstream_attempt_timeout(s), 800 * SB_MS);
+    win(f, 0, 100, 5 * SB_MS);
+    assert_int_equal(sb_upstream_silence(s), 50 * SB_MS);
+    assert_int_equal(sb_upstream_attempt_timeout(s), 200 * SB_MS);
+    s = server_at(f, 1);
+    for (unsigned i = 0; i < 100; i++)
+        sb_upstream_succeeded(f->ups, s, SB_PROTOCOL_TCP, 40 * SB_MS); /* only ever asked so */
+    assert_int_equal(sb_upstream_silence(s), 4 * sb_latency_quantile(&s->stream, 990));
+    assert_about(sb_upstream_silence(s), 160 * SB_MS);
+    assert_int_equal(sb_upstream_attempt_timeout(s), 2 * sb_upstream_silence(s));
+    win(f, 2, 100, 3 * SB_S);
+    assert_int_equal(sb_upstream_attempt_timeout(server_at(f, 2)), 2 * SB_S);
+    fake_free(f);
+}
+
+static void hedge_budget(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    unsigned spent = 0;
+    while (spent < 1000 && sb_upstreams_spend(f->ups))
+        spent++;
+    assert_int_equal(spent, 50); /* the burst */
+    for (unsigned i = 0; i < 9; i++)
+        sb_upstreams_earn(f->ups, 100);
+    assert_false(sb_upstreams_spend(f->ups));
+    sb_upstreams_earn(f->ups, 100);
+    assert_true(sb_upstreams_spend(f->ups)); /* one in ten */
+    assert_false(sb_upstreams_spend(f->ups));
+    for (unsigned i = 0; i < 5000; i++)
+        sb_upstreams_earn(f->ups, 100);
+    for (spent = 0; spent < 1000 && sb_upstreams_spend(f->ups);)
+        spent++;
+    assert_int_equal(spent, 50); /* quiet times are not saved up */
+    for (unsigned i = 0; i < 1000; i++)
+        sb_upstreams_earn(f->ups, 0);
+    assert_false(sb_upstreams_spend(f->ups)); /* 0 %: none */
     fake_free(f);
 }
 
@@ -226,14 +508,18 @@ static void recovery_is_told_from_the_loop(void **state)
     fake_configure(f, &settings, servers, three, 2);
     lose(f, 0, 3);
     lose(f, 1, 3);
-    sb_upstream_succeeded(f->ups, server_at(f, 0), SB_MS);
-    sb_upstream_succeeded(f->ups, server_at(f, 1), SB_MS);
+    assert_true(sb_pool_dead(f->ups, pool_of(f)));
+    win(f, 0, 1, SB_MS);
+    win(f, 1, 1, SB_MS);
+    assert_false(sb_pool_dead(f->ups, pool_of(f)));
     assert_int_equal(calls, 0);
     fake_drain(f);
     assert_int_equal(calls, 1);
     lose(f, 0, 3);
     sb_upstreams_reset(f->ups);
     assert_int_equal(server_at(f, 0)->breaker, SB_BREAKER_CLOSED);
+    assert_int_equal(server_at(f, 0)->success_permille, 1000);
+    assert_int_equal(server_at(f, 1)->udp.total, 0); /* another network, other times */
     fake_drain(f);
     assert_int_equal(calls, 2);
     fake_free(f);
@@ -245,25 +531,20 @@ static void round_trips(void **state)
     fake *f = fake_new();
     sb_settings settings = {0};
     sb_server_setting servers[2];
-    sb_name name = fake_name("a");
     fake_configure(f, &settings, servers, three, 2);
     sb_upstream *s = server_at(f, 0);
-    assert_int_equal(sb_upstream_attempt_timeout(s), 1 * SB_S);
-    assert_int_equal(sb_pool_rtt(sb_upstreams_pool(f->ups, &name)), 0);
-    sb_upstream_succeeded(f->ups, s, 10 * SB_MS);
+    assert_int_equal(sb_pool_rtt(f->ups, pool_of(f)), 0);
+    win(f, 0, 1, 10 * SB_MS);
     assert_int_equal(s->srtt, 10 * SB_MS);
-    assert_int_equal(s->rttvar, 5 * SB_MS);
-    assert_int_equal(sb_upstream_attempt_timeout(s), 200 * SB_MS);
-    sb_upstream_succeeded(f->ups, s, 18 * SB_MS);
+    win(f, 0, 1, 18 * SB_MS);
     assert_int_equal(s->srtt, 11 * SB_MS);
-    assert_int_equal(sb_pool_rtt(sb_upstreams_pool(f->ups, &name)), 11 * SB_MS);
-    for (int i = 0; i < 50; i++)
-        sb_upstream_succeeded(f->ups, s, 3 * SB_S);
-    assert_int_equal(sb_upstream_attempt_timeout(s), 2 * SB_S);
-    assert_int_equal(s->success_permille, 1000);
-    lose(f, 0, 1);
-    assert_int_equal(s->success_permille, 937);
-    sb_upstream_succeeded(f->ups, s, 0);
+    win(f, 1, 1, 70 * SB_MS);
+    assert_int_equal(sb_pool_rtt(f->ups, pool_of(f)), 11 * SB_MS);
+    lose(f, 0, 3);
+    assert_int_equal(sb_pool_rtt(f->ups, pool_of(f)), 70 * SB_MS); /* who would be asked now */
+    lose(f, 1, 3);
+    assert_int_equal(sb_pool_rtt(f->ups, pool_of(f)), 0);
+    win(f, 0, 1, 0);
     assert_true(s->srtt > 0);
     fake_free(f);
 }
@@ -276,8 +557,19 @@ int main(void)
         cmocka_unit_test(reload_keeps_states),
         cmocka_unit_test(own_listeners_are_left_out),
         cmocka_unit_test(resolv_conf_serves_the_default),
+        cmocka_unit_test(order_holds_while_the_first_succeeds),
+        cmocka_unit_test(equals_rank_by_expected_time),
+        cmocka_unit_test(failures_are_forgiven),
         cmocka_unit_test(breaker_opens_and_backs_off),
-        cmocka_unit_test(open_servers_come_last),
+        cmocka_unit_test(a_probe_may_be_cancelled),
+        cmocka_unit_test(refusals_count_unless_other_names_work),
+        cmocka_unit_test(garbage_counts_at_once),
+        cmocka_unit_test(the_same_name_again_says_nothing),
+        cmocka_unit_test(silence_opens_the_breaker),
+        cmocka_unit_test(abandoned_losers),
+        cmocka_unit_test(hedge_delay),
+        cmocka_unit_test(silence_and_attempt_timeout),
+        cmocka_unit_test(hedge_budget),
         cmocka_unit_test(recovery_is_told_from_the_loop),
         cmocka_unit_test(round_trips),
     };
