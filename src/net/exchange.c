@@ -354,7 +354,7 @@ static void tcp_received(sb_conn_query *query, const uint8_t *bytes, size_t size
 static void tcp_failed(sb_conn_query *query, sb_status why)
 {
     sb_exchange *x = sb_container_of(query, sb_exchange, tcp);
-    if (!x->habits || x->plain || why == SB_LIMIT || why == SB_NOMEM) {
+    if (!x->habits || x->plain || x->server->tls || why == SB_LIMIT || why == SB_NOMEM) {
         sb_op_finish(&x->op, why);
         return;
     }
