@@ -217,6 +217,7 @@ static void rearm_resend(sb_exchange *x)
 
 static void ask_tcp(sb_exchange *x)
 {
+    bool moves = !x->over_tcp;
     close_socket(x);
     sb_conn_drop(&x->tcp, false);
     x->over_tcp = true;
@@ -226,7 +227,7 @@ static void ask_tcp(sb_exchange *x)
     sb_timer_set(x->op.env, &x->resend, x->sent_at + x->resend_wait);
     /* What was allowed may have been for one round trip; a stream takes two more, and a large
      * answer some. */
-    if (x->op.deadline < x->sent_at + 2 * x->resend_wait)
+    if (moves && x->op.deadline < x->sent_at + 2 * x->resend_wait)
         sb_op_set_deadline(&x->op, x->sent_at + 2 * x->resend_wait);
     sb_status status = sb_conn_ask(&x->tcp, x->ups, x->server, &tcp_events);
     if (status != SB_OK)

@@ -468,6 +468,24 @@ static void a_dead_connection_is_left(void **state)
     finish(w);
 }
 
+/* However often it is tried, a server that is not there ends the exchange in time. */
+static void no_connection_is_the_end(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    start(w);
+    sb_op_set_deadline(&w->x.op, w->f->now + 4 * SB_S);
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    for (unsigned i = 0; i < 40; i++) {
+        assert_true(w->done == 0 || i >= 39);
+        fake_advance(w->f, 100 * SB_MS);
+    }
+    assert_int_equal(w->done, 1);
+    assert_int_equal(w->x.op.status, SB_TIMEOUT);
+    assert_true(sb_stats_get(&w->f->stats, SB_COUNT_UP_CONNECTIONS) <= 4);
+    finish(w);
+}
+
 static void tls_is_a_failure_yet(void **state)
 {
     (void)state;
@@ -548,6 +566,7 @@ int main(void)
         cmocka_unit_test(silence),
         cmocka_unit_test(silence_is_asked_again),
         cmocka_unit_test(a_dead_connection_is_left),
+        cmocka_unit_test(no_connection_is_the_end),
         cmocka_unit_test(tls_is_a_failure_yet),
         cmocka_unit_test(cancelled_anywhere),
     };
