@@ -19,8 +19,8 @@
  * tell. */
 #define PROBE_WAIT (600 * SB_MS)
 #define PROBE_LOOK (20 * SB_MS)
-#define DEAD_LOOK                                                                                  \
-    (100 * SB_MS) /* how often a waiting question looks whether all have died meanwhile */
+/* How often a waiting question looks whether all have died meanwhile. */
+#define DEAD_LOOK (100 * SB_MS)
 
 typedef struct wire wire;
 
