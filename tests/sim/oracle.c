@@ -695,6 +695,8 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     /* What another DO or CD was told may be served in need, and proves nothing of this question:
      * only what comes from a server does. */
     bool own = p->reply->direct;
+    /* What began before a reload may be shown by one rule and kept by another. */
+    own = own && p->reply->asked_at > o->reset_at;
     if (!due && own && p->ttl_least_s != UINT32_MAX) {
         key->fresh_until = now + (sb_ns)p->ttl_least_s * SB_S;
         key->fresh_ttl_s = p->ttl_least_s;

@@ -257,6 +257,19 @@ static void do_flag(scene *sc, char **words, unsigned n, char *rest)
         scene_fail(sc, "flag SERVER open-chains|extra|ad");
 }
 
+/* link SERVER T: the way there takes that long from now on. */
+static void do_link(scene *sc, char **words, unsigned n, char *rest)
+{
+    (void)n;
+    (void)rest;
+    server *sv = server_named(sc, words[1]);
+    sb_ns delay;
+    if (!sv)
+        scene_fail(sc, "link SERVER T");
+    else if (duration(sc, words[2], &delay))
+        sv->host.link.delay_min = sv->host.link.delay_max = delay;
+}
+
 static void do_zone(scene *sc, char **words, unsigned n, char *rest)
 {
     (void)rest;
@@ -566,7 +579,7 @@ static const command commands[] = {
     {"file", 1, do_file},         {"cache", 1, do_cache},     {"disk", 1, do_disk},
     {"warned", 1, do_warned},     {"pin", 2, do_pin},         {"unpin", 1, do_unpin},
     {"flush", 1, do_flush},       {"asked", 3, do_asked},     {"stat", 3, do_stat},
-    {"forge", 1, do_forge},
+    {"forge", 1, do_forge},       {"link", 2, do_link},
 };
 
 static void words_run(scene *sc, char **words, unsigned n, char *rest)

@@ -402,7 +402,10 @@ static void deliver_data(sim *s, sim_event *e)
     if (slot && !unplugged)
         take(s, e->target, e->bytes, e->size);
     sim_slot *from = sim_slot_get(s, writer);
-    if (from && !unplugged) {
+    bool gone = !slot && from && from->env && !from->env->frozen;
+    if (gone) {
+        ended(s, writer, SB_IO); /* nobody there any more: a reset comes back */
+    } else if (from && !unplugged) {
         from->queued -= e->size;
         if (from->queued == 0 && from->env && from->stream && from->stream->drained)
             from->stream->drained(from->owner, writer);
