@@ -404,10 +404,13 @@ static void look_for_end(sb_timer *timer)
 {
     sb_daemon *d = sb_container_of(timer, sb_daemon, ending);
     sb_ns now = sb_env_now(d->env);
-    if (sb_dns_front_quiesce(d->front) || now >= d->end_by)
+    if (sb_dns_front_quiesce(d->front)) {
         sb_uv_env_stop(d->uv);
-    else
-        sb_timer_set(d->env, &d->ending, now + END_LOOK);
+        return;
+    }
+    if (now >= d->end_by)
+        sb_dns_front_give_up(d->front); /* these replies leave before the next look */
+    sb_timer_set(d->env, &d->ending, now + END_LOOK);
 }
 
 static void look_for_fault(sb_timer *timer)

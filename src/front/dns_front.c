@@ -28,6 +28,7 @@ static void received(void *owner, sb_socket socket, const sb_datagram *datagram)
 static void send_datagram(void *context, uint64_t tag, const sb_addr *to, const sb_addr *from,
                           const uint8_t *bytes, size_t size);
 static void streams_close(sb_list *streams, bool idle_only);
+static sb_dns_pending *any_pending(sb_dns_front *front);
 
 static const sb_udp_events udp_events = {.received = received};
 
@@ -151,6 +152,28 @@ bool sb_dns_front_quiesce(sb_dns_front *front)
         return false;
     listeners_close(front, &front->listeners);
     return true;
+}
+
+void sb_dns_front_give_up(sb_dns_front *front)
+{
+    sb_dns_pending *pending;
+    while ((pending = any_pending(front)))
+        sb_dns_pending_give_up(pending);
+}
+
+static sb_dns_pending *any_pending(sb_dns_front *front)
+{
+    sb_list *const streams[] = {&front->tcp, &front->unix_streams};
+    if (!sb_list_empty(&front->datagrams))
+        return sb_container_of(front->datagrams.next, sb_dns_pending, link);
+    for (size_t i = 0; i < SB_ARRAY_SIZE(streams); i++) {
+        sb_list_each(it, streams[i]) {
+            sb_dns_stream *stream = sb_container_of(it, sb_dns_stream, link);
+            if (!sb_list_empty(&stream->pending))
+                return sb_container_of(stream->pending.next, sb_dns_pending, link);
+        }
+    }
+    return NULL;
 }
 
 static sb_status open_all(sb_dns_front *front, const sb_settings *settings, sb_list *ret_opened,

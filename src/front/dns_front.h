@@ -36,6 +36,8 @@ void sb_dns_front_datagram(sb_dns_front *front, const uint8_t *bytes, size_t siz
                            void *context, uint64_t tag);
 /* Stop accepting; answers under way are still sent. True when nothing is under way any more. */
 bool sb_dns_front_quiesce(sb_dns_front *front);
+/* Answers everything under way with SERVFAIL: time is up. After sb_dns_front_quiesce. */
+void sb_dns_front_give_up(sb_dns_front *front);
 
 #define SB_FRONT_TCP_MAX 512 /* connections; beyond, the one idle longest is closed */
 #define SB_FRONT_TCP_PER_CLIENT                                                                    \
