@@ -2,7 +2,7 @@
  * (CONTRACT, DNS and HTTP).
  *
  * Peers are judged by SO_PEERCRED: verbs need root, the daemon's uid, or membership of control:
- * group. Loop thread. */
+ * group; so do views of names, but for cache.share: all. Loop thread. */
 #ifndef SB_FRONT_CONTROL_H
 #define SB_FRONT_CONTROL_H
 
@@ -24,7 +24,7 @@ SB_MUST_USE sb_status sb_control_new(const sb_control_options *options, sb_contr
                                      sb_why *why);
 void sb_control_free(sb_control *control);
 /* One request line to one reply line (for tests and the fuzzer): never fails, errors are JSON.
- * allowed: may change things. */
+ * allowed: may change things, and see names. */
 void sb_control_line(sb_control *control, const char *line, size_t size, bool allowed,
                      sb_text *ret_line);
 
