@@ -391,6 +391,34 @@ static void test_peers(void **state)
     }
 }
 
+/* Who connected as a member of one group has no rights under another, or under none. */
+static void test_regroup(void **state)
+{
+    (void)state;
+    static const char line[] = "{\"verb\":\"upstreams-reset\"}\n";
+    static const struct {
+        int64_t group;
+        bool member, root;
+    } rows[] = {{77, true, true}, {-1, false, true}, {78, false, true}, {77, true, true}};
+    peer member, root;
+    begin(77);
+    sb_socket conns[] = {dial(&member, 1000), dial(&root, 0)};
+    for (size_t i = 0; i < SB_ARRAY_SIZE(rows); i++) {
+        sb_control_regroup(control, rows[i].group);
+        for (size_t k = 0; k < SB_ARRAY_SIZE(conns); k++)
+            sim_conn_write(w.s, conns[k], line, sizeof(line) - 1);
+        world_run(&w, SB_S);
+        assert_int_equal(strstr(member.in.data, "\"ok\":true") != NULL, rows[i].member);
+        assert_int_equal(strstr(root.in.data, "\"ok\":true") != NULL, rows[i].root);
+        sb_text_fini(&member.in);
+        sb_text_fini(&root.in);
+        member.in = root.in = (sb_text){0};
+    }
+    finish();
+    sb_text_fini(&member.in);
+    sb_text_fini(&root.in);
+}
+
 static void test_stream(void **state)
 {
     (void)state;
@@ -482,7 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_permissions), cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_verbs),       cmocka_unit_test(test_dump_and_load),
-        cmocka_unit_test(test_peers),       cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_regroup), cmocka_unit_test(test_peers),       cmocka_unit_test(test_stream),
         cmocka_unit_test(test_large_reply), cmocka_unit_test(test_client_limit),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
