@@ -215,6 +215,12 @@ static void rearm_resend(sb_exchange *x)
     sb_timer_set(x->op.env, &x->resend, sb_env_now(x->op.env) + x->resend_wait);
 }
 
+void sb_exchange_repeat(sb_exchange *x)
+{
+    if (sb_op_running(&x->op) && !x->following)
+        resend(&x->resend);
+}
+
 static void ask_tcp(sb_exchange *x)
 {
     bool moves = !x->over_tcp;

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -32,15 +33,26 @@ static void health(void *context, sb_text *ret_json)
     sb_text_add(ret_json, "{\"status\":\"healthy\"}\n");
 }
 
-static void begin(int64_t group)
+static void begin_with(int64_t group, const sb_service_setting *service)
 {
     sb_why why = {""};
     sb_settings *settings = world_settings();
+    settings->services = service;
+    settings->service_count = service ? 1 : 0;
     world_start(&w, settings);
-    sb_control_options options = {.engine = w.engine, .path = "/run/s.ctl", .uid = DAEMON_UID,
-                                  .group = group, .reload = reload, .health = health,
+    sb_control_options options = {.engine = w.engine,
+                                  .path = "/run/s.ctl",
+                                  .uid = DAEMON_UID,
+                                  .group = group,
+                                  .reload = reload,
+                                  .health = health,
                                   .context = &w};
     assert_int_equal(sb_control_new(&options, &control, &why), SB_OK);
+}
+
+static void begin(int64_t group)
+{
+    begin_with(group, NULL);
 }
 
 static void finish(void)
@@ -106,51 +118,94 @@ static sb_addr resolve(const char *name)
 static void test_permissions(void **state)
 {
     (void)state;
-    static const char *const open_verbs[] = {"status", "health", "upstreams", "services",
-                                             "cache-list", "pins", "log-levels"};
+    static const char *const open_verbs[] = {"status", "health", "upstreams", "log-levels"};
+    static const char *const names[] = {"{\"verb\":\"services\"}", "{\"verb\":\"cache-list\"}",
+                                        "{\"verb\":\"pins\"}",
+                                        "{\"verb\":\"explain\",\"name\":\"a.example\"}"};
     static const char *const changes[] = {
-        "{\"verb\":\"flush\",\"all\":true}", "{\"verb\":\"reload\"}",
+        "{\"verb\":\"flush\",\"all\":true}",
+        "{\"verb\":\"reload\"}",
         "{\"verb\":\"pin\",\"name\":\"x.example\",\"addresses\":[\"192.0.2.9\"]}",
-        "{\"verb\":\"unpin\",\"name\":\"x.example\"}", "{\"verb\":\"dump\"}",
+        "{\"verb\":\"unpin\",\"name\":\"x.example\"}",
+        "{\"verb\":\"dump\"}",
         "{\"verb\":\"log\",\"subsystem\":\"http\",\"level\":\"info\"}",
-        "{\"verb\":\"warm\",\"names\":[\"a.example\"]}", "{\"verb\":\"load\",\"entries\":[]}",
-        "{\"verb\":\"upstreams-reset\"}", "{\"verb\":\"obey\"}", "{\"verb\":\"drill\"}"};
-    begin(-1);
+        "{\"verb\":\"warm\",\"names\":[\"a.example\"]}",
+        "{\"verb\":\"load\",\"entries\":[]}",
+        "{\"verb\":\"upstreams-reset\"}",
+        "{\"verb\":\"obey\"}",
+        "{\"verb\":\"drill\"}"};
+    static const sb_service_setting service = {.name = "app", .uri = "http://a.example"};
+    begin_with(-1, &service);
     for (size_t i = 0; i < SB_ARRAY_SIZE(open_verbs); i++) {
         char line[128];
         (void)snprintf(line, sizeof(line), "{\"verb\":\"%s\"}", open_verbs[i]);
         json_t *reply = say(line, false);
         assert_true(json_is_true(json_object_get(reply, "ok")));
+        char *text = json_dumps(reply, 0);
+        assert_null(strstr(text, "a.example"));
+        free(text);
         json_decref(reply);
     }
     for (size_t i = 0; i < SB_ARRAY_SIZE(changes); i++)
         bad(changes[i], false);
+    for (size_t i = 0; i < SB_ARRAY_SIZE(names); i++) {
+        bad(names[i], false);
+        json_decref(good(names[i]));
+    }
     assert_int_equal(reloads, 0);
     assert_int_equal(w.asked, 0);
     bad("{\"verb\":\"obey\",\"name\":\"x\"}", true); /* says that it comes later */
+    sb_why why = {""};
+    sb_settings *shared = world_settings();
+    shared->cache.share = SB_SHARE_ALL;
+    assert_int_equal(sb_settings_freeze(shared, &why), SB_OK);
+    assert_int_equal(sb_engine_reload(w.engine, shared, &why), SB_OK);
+    for (size_t i = 0; i < SB_ARRAY_SIZE(names); i++) {
+        json_t *reply = say(names[i], false);
+        assert_true(json_is_true(json_object_get(reply, "ok")));
+        json_decref(reply);
+    }
+    bad(changes[0], false);
     finish();
+    sb_settings_unref(shared);
 }
 
 static void test_bad_requests(void **state)
 {
     (void)state;
     static const char *const rows[] = {
-        "", " ", "x", "{}", "[]", "null", "{\"verb\":1}", "{\"verb\":\"nonsense\"}",
-        "{\"verb\":\"status\",\"verb\":\"status\"}", "{\"verb\":\"flush\"}",
-        "{\"verb\":\"flush\",\"name\":\"a\",\"all\":true}", "{\"verb\":\"flush\",\"name\":7}",
-        "{\"verb\":\"flush\",\"name\":\"a..b\"}", "{\"verb\":\"flush\",\"all\":false}",
-        "{\"verb\":\"pin\"}", "{\"verb\":\"pin\",\"name\":\"a\"}",
+        "",
+        " ",
+        "x",
+        "{}",
+        "[]",
+        "null",
+        "{\"verb\":1}",
+        "{\"verb\":\"nonsense\"}",
+        "{\"verb\":\"status\",\"verb\":\"status\"}",
+        "{\"verb\":\"flush\"}",
+        "{\"verb\":\"flush\",\"name\":\"a\",\"all\":true}",
+        "{\"verb\":\"flush\",\"name\":7}",
+        "{\"verb\":\"flush\",\"name\":\"a..b\"}",
+        "{\"verb\":\"flush\",\"all\":false}",
+        "{\"verb\":\"pin\"}",
+        "{\"verb\":\"pin\",\"name\":\"a\"}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[]}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"nope\"]}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[7]}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"1.2.3.4\"],\"for_s\":-1}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"1.2.3.4\"],\"for_s\":99999999999}",
-        "{\"verb\":\"unpin\",\"name\":\"never.pinned\"}", "{\"verb\":\"log\"}",
+        "{\"verb\":\"unpin\",\"name\":\"never.pinned\"}",
+        "{\"verb\":\"log\"}",
         "{\"verb\":\"log\",\"subsystem\":\"none\",\"level\":\"info\"}",
-        "{\"verb\":\"log\",\"subsystem\":\"http\",\"level\":\"loud\"}", "{\"verb\":\"warm\"}",
-        "{\"verb\":\"warm\",\"names\":[\"\"]}", "{\"verb\":\"load\"}",
-        "{\"verb\":\"load\",\"entries\":{}}", "{\"verb\":\"cache-list\",\"cursor\":\"x\"}",
-        "{\"verb\":\"cache-list\",\"limit\":1001}", "{\"verb\":\"explain\"}",
+        "{\"verb\":\"log\",\"subsystem\":\"http\",\"level\":\"loud\"}",
+        "{\"verb\":\"warm\"}",
+        "{\"verb\":\"warm\",\"names\":[\"\"]}",
+        "{\"verb\":\"load\"}",
+        "{\"verb\":\"load\",\"entries\":{}}",
+        "{\"verb\":\"cache-list\",\"cursor\":\"x\"}",
+        "{\"verb\":\"cache-list\",\"limit\":1001}",
+        "{\"verb\":\"explain\"}",
         "{\"verb\":\"explain\",\"name\":\"a\",\"type\":\"NOSUCH\"}"};
     begin(-1);
     for (size_t i = 0; i < SB_ARRAY_SIZE(rows); i++)
@@ -285,10 +340,10 @@ static void test_dump_and_load(void **state)
     json_object_set_new(json_array_get(evil, 0), "message", json_string("00"));
     json_array_append_new(evil, json_null());
     json_array_append_new(evil, json_pack("{s:s}", "message", "zz"));
-    json_array_append_new(evil, json_pack("{s:s, s:I}", "message",
-                                          json_string_value(json_object_get(
-                                              json_array_get(entries, 1), "message")),
-                                          "learned_ms", (json_int_t)-5));
+    json_array_append_new(
+        evil, json_pack("{s:s, s:I}", "message",
+                        json_string_value(json_object_get(json_array_get(entries, 1), "message")),
+                        "learned_ms", (json_int_t)-5));
     reply = loaded(evil);
     assert_int_equal(number(reply, "loaded"), 2);
     assert_int_equal(number(reply, "refused"), 4);
@@ -359,6 +414,34 @@ static void test_peers(void **state)
         world_run(&w, SB_S);
         finish();
     }
+}
+
+/* Who connected as a member of one group has no rights under another, or under none. */
+static void test_regroup(void **state)
+{
+    (void)state;
+    static const char line[] = "{\"verb\":\"upstreams-reset\"}\n";
+    static const struct {
+        int64_t group;
+        bool member, root;
+    } rows[] = {{77, true, true}, {-1, false, true}, {78, false, true}, {77, true, true}};
+    peer member, root;
+    begin(77);
+    sb_socket conns[] = {dial(&member, 1000), dial(&root, 0)};
+    for (size_t i = 0; i < SB_ARRAY_SIZE(rows); i++) {
+        sb_control_regroup(control, rows[i].group);
+        for (size_t k = 0; k < SB_ARRAY_SIZE(conns); k++)
+            sim_conn_write(w.s, conns[k], line, sizeof(line) - 1);
+        world_run(&w, SB_S);
+        assert_int_equal(strstr(member.in.data, "\"ok\":true") != NULL, rows[i].member);
+        assert_int_equal(strstr(root.in.data, "\"ok\":true") != NULL, rows[i].root);
+        sb_text_fini(&member.in);
+        sb_text_fini(&root.in);
+        member.in = root.in = (sb_text){0};
+    }
+    finish();
+    sb_text_fini(&member.in);
+    sb_text_fini(&root.in);
 }
 
 static void test_stream(void **state)
@@ -450,10 +533,11 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_permissions), cmocka_unit_test(test_bad_requests),
-        cmocka_unit_test(test_verbs),       cmocka_unit_test(test_dump_and_load),
-        cmocka_unit_test(test_peers),       cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_large_reply), cmocka_unit_test(test_client_limit),
+        cmocka_unit_test(test_permissions),  cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_verbs),        cmocka_unit_test(test_dump_and_load),
+        cmocka_unit_test(test_regroup),      cmocka_unit_test(test_peers),
+        cmocka_unit_test(test_stream),       cmocka_unit_test(test_large_reply),
+        cmocka_unit_test(test_client_limit),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

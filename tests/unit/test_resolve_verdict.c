@@ -148,7 +148,7 @@ static void agreement_is_counted_from_the_first(void **state)
     sb_doubts_clear(d, &a, 1); /* it was answered */
     assert_int_equal(sb_doubts_denied(d, &a, 0, true, 500 * SB_S), 0);
     assert_int_equal(sb_doubts_denied(d, &b, 0, true, 500 * SB_S), 350 * SB_S);
-    sb_doubts_clear(d, &(sb_name, 1){.size = 1}); /* never heard of */
+    sb_doubts_clear(d, &(sb_name){.size = 1}, 1); /* never heard of */
     sb_doubts_free(d);
     sb_doubts_free(NULL);
 }
