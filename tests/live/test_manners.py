@@ -17,7 +17,8 @@ class Bind(Server):
     def start(self):
         need("named")
         self.write("corp.zone", "$ORIGIN corp.example.\n$TTL 60\n"
-                   "@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.53\nwww A 192.0.2.1\n*.wild A 192.0.2.77\n")
+                   "@ SOA ns admin 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.53\n"
+                   "www A 192.0.2.1\n*.wild A 192.0.2.77\n")
         config = self.write("named.conf", f"""
 options {{
     directory "{self.dir}";
