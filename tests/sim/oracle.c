@@ -795,6 +795,8 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     sb_ns now = sim_now(o->s);
     if (p->stale || !p->reply->edns || (!p->positive && !p->serial))
         return; /* proves nothing new */
+    if (p->reply->asked_at <= o->reset_at)
+        return; /* settled before what was known had to go, perhaps */
     /* Capped: within the authority's TTL, but due. */
     bool due = p->ttl_most_s <= o->limits.stale_ttl_s && p->said < p->reply->asked_at;
     if (!key->known || key->known_since <= key->denied_at) {
