@@ -15,12 +15,23 @@
 
 enum { SB_SIGNALS = 4 };
 
+/* Mode and group of a path as they were set last; group -1: the daemon's own, mode 0: unknown. */
+typedef struct sb_daemon_right {
+    unsigned mode;
+    int64_t group;
+} sb_daemon_right;
+typedef struct sb_daemon_rights {
+    sb_daemon_right socket, cache, control;
+} sb_daemon_rights;
+
 typedef struct sb_daemon {
     const char *config_path; /* NULL: SB_CONFIG_DEFAULT, which may be absent */
     uv_loop_t loop;
     sb_uv_env *uv;
     sb_env *env;
     const sb_settings *settings; /* referenced */
+    const sb_settings *started;  /* referenced: those of the start, for what it alone takes */
+    sb_daemon_rights rights;     /* in effect */
     sb_l1 *l1;
     sb_engine *engine;
     sb_dns_front *front;
@@ -50,6 +61,14 @@ SB_MUST_USE sb_status sb_daemon_groups(const sb_settings *settings, sb_why *why)
 /* -1 for no name; a group that does not exist is an error that names the key. */
 SB_MUST_USE sb_status sb_daemon_group(const char *key, const char *name, int64_t *ret_group,
                                       sb_why *why);
+
+/* stubbornd_rights.c: who may reach sockets and cache file, by the settings. */
+SB_MUST_USE sb_status sb_daemon_rights_of(const sb_settings *settings, sb_daemon_rights *ret,
+                                          sb_why *why);
+/* Puts them into effect where they changed. A failure leaves what was tried unknown, and closed
+ * rather than open; taking the former settings mends it. */
+SB_MUST_USE sb_status sb_daemon_rights_take(sb_daemon *daemon, const sb_settings *settings,
+                                            sb_why *why);
 
 /* stubbornd_life.c: everything between configuration and exit. daemon->settings is set. */
 SB_MUST_USE sb_status sb_daemon_start(sb_daemon *daemon, sb_why *why);

@@ -35,8 +35,7 @@ static void on_signal(uv_signal_t *handle, int number);
 static void on_signal_closed(uv_handle_t *handle);
 static sb_status reload(void *context, sb_text *ret_waiting, sb_why *why);
 static sb_status take_settings(sb_daemon *d, const sb_settings *settings, sb_why *why);
-static void tell_fixed(const sb_settings *before, const sb_settings *now, sb_text *waiting);
-static bool same_text(const char *a, const char *b);
+static void tell_fixed(const sb_settings *started, const sb_settings *now, sb_text *waiting);
 static void health(void *context, sb_text *ret_json);
 static void take_datagram(void *context, const uint8_t *bytes, size_t size, const sb_addr *client,
                           const sb_addr *local, void *worker, uint64_t tag);
@@ -52,6 +51,7 @@ sb_status sb_daemon_start(sb_daemon *d, sb_why *why)
 {
     static sb_status (*const steps[])(sb_daemon *, sb_why *) = {
         open_cache, open_engine, open_front, open_workers, open_http, open_control, watch_signals};
+    d->started = sb_settings_ref(d->settings);
     sb_daemon_log_levels(d->settings);
     sb_daemon_warn(d->settings);
     sb_timer_init(&d->watch, look_for_fault);
@@ -101,8 +101,9 @@ void sb_daemon_close(sb_daemon *d)
     sb_engine_free(d->engine);
     if (d->l1)
         sb_l1_close(d->l1);
+    sb_settings_unref(d->started);
     sb_settings_unref(d->settings);
-    d->settings = NULL;
+    d->started = d->settings = NULL;
 }
 
 /* ---- opening ---- */
@@ -110,19 +111,14 @@ void sb_daemon_close(sb_daemon *d)
 static sb_status open_cache(sb_daemon *d, sb_why *why)
 {
     const sb_settings *s = d->settings;
-    int64_t group = -1;
-    sb_status status = SB_OK;
-    if (s->cache.share == SB_SHARE_GROUP)
-        status = sb_daemon_group("cache.share", s->cache.share_group, &group, why);
+    sb_status status = sb_daemon_rights_of(s, &d->rights, why);
     if (status != SB_OK)
         return status;
     sb_l1_options options = {
         .path = s->cache.file,
         .size_bytes = s->cache.size_bytes,
-        .mode = s->cache.share == SB_SHARE_ALL     ? 0644
-                : s->cache.share == SB_SHARE_GROUP ? 0640
-                                                   : 0600,
-        .group = group,
+        .mode = d->rights.cache.mode,
+        .group = d->rights.cache.group,
         .policy_hash = s->hash,
     };
     fill_client(d, &options.client);
@@ -134,6 +130,11 @@ static sb_status open_cache(sb_daemon *d, sb_why *why)
     if (trouble.text[0])
         sb_log(CACHE, WARN, sb_l1_in_file(d->l1) ? "cache file repaired" : "cache in memory only",
                "reason=%s", SB_Q(trouble.text));
+    /* A file of an earlier start has the mode of then. */
+    if (sb_l1_in_file(d->l1) && sb_uv_permit(s->cache.file, d->rights.cache.mode,
+                                             d->rights.cache.group, &trouble) != SB_OK)
+        sb_log(CACHE, WARN, "cache file not shared as configured", "reason=%s",
+               SB_Q(trouble.text));
     return SB_OK;
 }
 
@@ -143,9 +144,10 @@ static void fill_client(sb_daemon *d, sb_l1_client_settings *ret)
     ret->ndots = s->query.ndots;
     ret->family = s->query.family;
     ret->stale_answer_ttl_s = s->cache.stale_ttl_s;
-    size_t size = strlen(s->listen.socket);
+    const char *path = d->started->listen.socket; /* the one there is */
+    size_t size = strlen(path);
     if (size < sizeof(ret->socket_path))
-        memcpy(ret->socket_path, s->listen.socket, size);
+        memcpy(ret->socket_path, path, size);
     fill_search(d, ret);
 }
 
@@ -198,16 +200,11 @@ static sb_status open_engine(sb_daemon *d, sb_why *why)
 
 static sb_status open_front(sb_daemon *d, sb_why *why)
 {
-    int64_t group = -1;
-    sb_status status = SB_OK;
-    if (d->settings->cache.share == SB_SHARE_GROUP)
-        status = sb_daemon_group("cache.share", d->settings->cache.share_group, &group, why);
-    if (status != SB_OK)
-        return status;
     sb_dns_front_options options = {.engine = d->engine,
                                     .udp_elsewhere = sb_workers_count(d->settings) > 0,
                                     .socket_path = d->settings->listen.socket,
-                                    .socket_group = group > 0 ? group : 0};
+                                    .socket_group =
+                                        d->rights.socket.group > 0 ? d->rights.socket.group : 0};
     return sb_dns_front_new(&options, &d->front, why);
 }
 
@@ -243,12 +240,11 @@ static sb_status open_control(sb_daemon *d, sb_why *why)
     sb_control_options options = {.engine = d->engine,
                                   .path = d->settings->listen.control,
                                   .uid = geteuid(),
+                                  .group = d->rights.control.group,
                                   .reload = reload,
                                   .health = health,
                                   .context = d};
-    sb_status status = sb_daemon_group("listen.control", d->settings->listen.control_group,
-                                       &options.group, why);
-    return status == SB_OK ? sb_control_new(&options, &d->control, why) : status;
+    return sb_control_new(&options, &d->control, why);
 }
 
 static sb_status watch_signals(sb_daemon *d, sb_why *why)
@@ -337,7 +333,7 @@ static sb_status reload(void *context, sb_text *ret_waiting, sb_why *why)
     sb_l1_bump_policy(d->l1, settings->hash, &client); /* readers see the new search list too */
     sb_daemon_log_levels(settings);
     sb_daemon_warn(settings);
-    tell_fixed(before, settings, ret_waiting);
+    tell_fixed(d->started, settings, ret_waiting);
     sb_settings_unref(before);
     sb_count(sb_engine_stats(d->engine), SB_COUNT_CONFIG_RELOADS);
     sb_log(CONFIG, INFO, "reloaded", "file=%s",
@@ -352,28 +348,24 @@ static sb_status take_settings(sb_daemon *d, const sb_settings *settings, sb_why
         status = sb_dns_front_reload(d->front, why);
     if (status == SB_OK && d->workers)
         status = sb_workers_reload(d->workers, settings, why);
+    if (status == SB_OK)
+        status = sb_daemon_rights_take(d, settings, why);
     return status;
 }
 
 /* What is taken at the start alone is named, so that nobody waits for it. */
-static void tell_fixed(const sb_settings *before, const sb_settings *now, sb_text *waiting)
+static void tell_fixed(const sb_settings *started, const sb_settings *now, sb_text *waiting)
 {
     const struct {
         const char *key;
         bool changed;
     } fixed[] = {
-        {"listen.http", before->listen.http_on != now->listen.http_on ||
-                            !sb_addr_equal(&before->listen.http, &now->listen.http)},
-        {"listen.socket", strcmp(before->listen.socket, now->listen.socket) != 0},
-        {"listen.workers", before->listen.workers != now->listen.workers},
-        {"cache.file", strcmp(before->cache.file, now->cache.file) != 0},
-        {"cache.size", before->cache.size_bytes != now->cache.size_bytes},
-        {"cache.share", before->cache.share != now->cache.share ||
-                            !same_text(before->cache.share_group, now->cache.share_group)},
-        {"listen.control",
-         !same_text(before->listen.control_group, now->listen.control_group)},
-        {"listen.socket:mode",
-         sb_dns_front_open_to_all(before) != sb_dns_front_open_to_all(now)},
+        {"listen.http", started->listen.http_on != now->listen.http_on ||
+                            !sb_addr_equal(&started->listen.http, &now->listen.http)},
+        {"listen.socket", strcmp(started->listen.socket, now->listen.socket) != 0},
+        {"listen.workers", started->listen.workers != now->listen.workers},
+        {"cache.file", strcmp(started->cache.file, now->cache.file) != 0},
+        {"cache.size", started->cache.size_bytes != now->cache.size_bytes},
     };
     for (size_t i = 0; i < SB_ARRAY_SIZE(fixed); i++)
         if (fixed[i].changed) {
@@ -381,11 +373,6 @@ static void tell_fixed(const sb_settings *before, const sb_settings *now, sb_tex
             if (waiting)
                 sb_text_add(waiting, "%s ", fixed[i].key);
         }
-}
-
-static bool same_text(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
 /* Workers first: what they pass on until then is still answered. */
@@ -404,10 +391,13 @@ static void look_for_end(sb_timer *timer)
 {
     sb_daemon *d = sb_container_of(timer, sb_daemon, ending);
     sb_ns now = sb_env_now(d->env);
-    if (sb_dns_front_quiesce(d->front) || now >= d->end_by)
+    if (sb_dns_front_quiesce(d->front)) {
         sb_uv_env_stop(d->uv);
-    else
-        sb_timer_set(d->env, &d->ending, now + END_LOOK);
+        return;
+    }
+    if (now >= d->end_by)
+        sb_dns_front_give_up(d->front); /* these replies leave before the next look */
+    sb_timer_set(d->env, &d->ending, now + END_LOOK);
 }
 
 static void look_for_fault(sb_timer *timer)
@@ -416,7 +406,7 @@ static void look_for_fault(sb_timer *timer)
     if (sb_uv_sigbus_seen() && !d->fault_told) {
         d->fault_told = true;
         sb_log(CACHE, WARN, "cache file damaged while mapped; what is lost is asked anew",
-               "file=%s", SB_Q(d->settings->cache.file));
+               "file=%s", SB_Q(d->started->cache.file));
     }
     sb_timer_set(d->env, &d->watch, sb_env_now(d->env) + SB_S);
 }

@@ -15,7 +15,8 @@ typedef struct client {
     sb_list link;
     sb_control *control;
     sb_socket socket;
-    bool allowed;
+    sb_peer peer;
+    int64_t group; /* the control group when it connected; -1: none */
     bool paused;
     bool ending; /* close once everything is written */
     sb_text in;
@@ -28,7 +29,7 @@ static void accepted(void *owner, sb_socket listener, sb_socket stream, const sb
 static void received(void *owner, sb_socket socket, const uint8_t *bytes, size_t size);
 static void drained(void *owner, sb_socket socket);
 static void closed(void *owner, sb_socket socket, sb_status why);
-static bool peer_allowed(const sb_control_options *options, const sb_peer *peer);
+static bool allowed(const client *c);
 static void client_free(client *c);
 static bool serve(client *c);
 static bool flush(client *c);
@@ -52,7 +53,7 @@ sb_status sb_control_new(const sb_control_options *options, sb_control **ret, sb
     sb_list_init(&control->clients);
     if (options->path && options->path[0]) {
         sb_listen_options listen = {.path = options->path,
-                                    .mode = 0660,
+                                    .mode = SB_CONTROL_MODE,
                                     .group = options->group,
                                     .backlog = SB_CONTROL_CLIENTS_MAX};
         sb_why inner = {""};
@@ -77,6 +78,11 @@ void sb_control_free(sb_control *control)
         client_free(sb_container_of(control->clients.next, client, link));
     control->env->ops->close(control->env, control->listener);
     sb_free(control);
+}
+
+void sb_control_regroup(sb_control *control, int64_t group)
+{
+    control->options.group = group;
 }
 
 void sb_control_line(sb_control *control, const char *line, size_t size, bool allowed,
@@ -114,7 +120,8 @@ static void accepted(void *owner, sb_socket listener, sb_socket stream, const sb
         return;
     c->control = control;
     c->socket = stream;
-    c->allowed = peer_allowed(&control->options, peer);
+    c->peer = *peer;
+    c->group = control->options.group;
     c->in.limit = SB_CONTROL_LINE_MAX * 2;
     c->out.limit = SB_CONTROL_LINE_MAX * 16;
     if (control->env->ops->adopt(control->env, stream, &client_events, c) != SB_OK) {
@@ -161,10 +168,11 @@ static void closed(void *owner, sb_socket socket, sb_status why)
 
 /* The socket is 0660 with the control group: who got in and is neither root nor the daemon's user
  * is a member of it, be it by a supplementary group, which SO_PEERCRED does not tell. */
-static bool peer_allowed(const sb_control_options *options, const sb_peer *peer)
+static bool allowed(const client *c)
 {
-    return peer->is_unix &&
-           (peer->uid == 0 || peer->uid == options->uid || options->group >= 0);
+    const sb_control_options *options = &c->control->options;
+    return c->peer.is_unix && (c->peer.uid == 0 || c->peer.uid == options->uid ||
+                               (options->group >= 0 && options->group == c->group));
 }
 
 static void client_free(client *c)
@@ -192,7 +200,7 @@ static bool serve(client *c)
             error_line("a line is at most 1 MiB", &c->out);
             c->ending = true;
         } else if (end) {
-            sb_control_line(c->control, line, size, c->allowed, &c->out);
+            sb_control_line(c->control, line, size, allowed(c), &c->out);
             at += size + 1;
             c->searched = at;
         } else {

@@ -24,6 +24,7 @@ struct sb_control {
 typedef struct sb_control_request {
     sb_control *control;
     const json_t *body;
+    bool names; /* may be shown; set by sb_control_run */
     json_t *result;
     sb_why why;
 } sb_control_request;

@@ -14,9 +14,15 @@
 #define WARM_NAMES_MAX 1000
 #define NO_HOST "a host name has letters, digits, '-' and '_' only"
 
+typedef enum verb_kind {
+    VIEW,
+    NAMES,  /* a view of what was asked: needs permission but for cache.share: all */
+    CHANGES /* needs permission */
+} verb_kind;
+
 typedef struct verb {
     const char *name;
-    bool changes; /* needs permission */
+    verb_kind kind;
     bool (*run)(sb_control_request *request);
 } verb;
 
@@ -42,39 +48,45 @@ static bool run_upstreams_reset(sb_control_request *request);
 static bool run_later(sb_control_request *request);
 
 static const verb verbs[] = {
-    {"status", false, run_status},
-    {"health", false, run_health},
-    {"upstreams", false, run_upstreams},
-    {"services", false, run_services},
-    {"explain", false, run_explain},
-    {"cache-list", false, run_cache_list},
-    {"pins", false, run_pins},
-    {"log-levels", false, run_log_levels},
-    {"flush", true, run_flush},
-    {"pin", true, run_pin},
-    {"unpin", true, run_unpin},
-    {"reload", true, run_reload},
-    {"log", true, run_log},
-    {"warm", true, run_warm},
-    {"dump", true, run_dump},
-    {"load", true, sb_control_load},
-    {"upstreams-reset", true, run_upstreams_reset},
-    {"obey", true, run_later},
-    {"drill", true, run_later},
+    {"status", VIEW, run_status},
+    {"health", VIEW, run_health},
+    {"upstreams", VIEW, run_upstreams},
+    {"services", NAMES, run_services},
+    {"explain", NAMES, run_explain},
+    {"cache-list", NAMES, run_cache_list},
+    {"pins", NAMES, run_pins},
+    {"log-levels", VIEW, run_log_levels},
+    {"flush", CHANGES, run_flush},
+    {"pin", CHANGES, run_pin},
+    {"unpin", CHANGES, run_unpin},
+    {"reload", CHANGES, run_reload},
+    {"log", CHANGES, run_log},
+    {"warm", CHANGES, run_warm},
+    {"dump", CHANGES, run_dump},
+    {"load", CHANGES, sb_control_load},
+    {"upstreams-reset", CHANGES, run_upstreams_reset},
+    {"obey", CHANGES, run_later},
+    {"drill", CHANGES, run_later},
 };
 
 bool sb_control_run(sb_control_request *request, const char *name, bool allowed)
 {
+    const sb_settings *settings = sb_engine_settings(request->control->engine);
+    request->names = allowed || settings->cache.share == SB_SHARE_ALL;
     for (size_t i = 0; i < SB_ARRAY_SIZE(verbs); i++) {
         if (strcmp(verbs[i].name, name) != 0)
             continue;
-        if (verbs[i].changes && !allowed) {
+        verb_kind kind = verbs[i].kind;
+        if ((kind == NAMES && !request->names) || (kind == CHANGES && !allowed)) {
             sb_log(CONTROL, WARN, "refused", "verb=%s", verbs[i].name);
-            return refuse(request, "this needs root, the daemon's user or the control group");
+            return refuse(request, kind == NAMES
+                                       ? "names are shown to root, the daemon's user and the "
+                                         "control group, or with cache.share: all"
+                                       : "this needs root, the daemon's user or the control group");
         }
         if (!verbs[i].run(request))
             return false;
-        if (verbs[i].changes)
+        if (kind == CHANGES)
             sb_log(CONTROL, INFO, "done", "verb=%s", verbs[i].name);
         return request->result || refuse(request, "no memory for this answer");
     }
@@ -159,7 +171,7 @@ static bool refuse(sb_control_request *request, const char *sentence)
 static bool run_status(sb_control_request *request)
 {
     request->result =
-        json_pack("{s:o}", "status", sb_view_status(request->control->engine, true));
+        json_pack("{s:o}", "status", sb_view_status(request->control->engine, request->names));
     return true;
 }
 

@@ -28,6 +28,7 @@ static void received(void *owner, sb_socket socket, const sb_datagram *datagram)
 static void send_datagram(void *context, uint64_t tag, const sb_addr *to, const sb_addr *from,
                           const uint8_t *bytes, size_t size);
 static void streams_close(sb_list *streams, bool idle_only);
+static sb_dns_pending *any_pending(sb_dns_front *front);
 
 static const sb_udp_events udp_events = {.received = received};
 
@@ -70,14 +71,23 @@ sb_status sb_dns_front_new(const sb_dns_front_options *options, sb_dns_front **r
     return SB_OK;
 }
 
-bool sb_dns_front_open_to_all(const sb_settings *settings)
+unsigned sb_dns_front_socket_mode(const sb_settings *settings)
 {
     static const uint8_t loopback_4[4] = {127, 0, 0, 1}, loopback_6[16] = {[15] = 1};
     const sb_addr from[] = {sb_addr_4(loopback_4, 0), sb_addr_6(loopback_6, 0)};
     bool asked_by_all = settings->cache.share == SB_SHARE_ALL;
     for (size_t i = 0; settings->listen.dns_count > 0 && i < SB_ARRAY_SIZE(from); i++)
         asked_by_all = asked_by_all || sb_dns_access_allows(settings, &from[i]);
-    return asked_by_all;
+    return asked_by_all ? 0666 : settings->cache.share == SB_SHARE_GROUP ? 0660 : 0600;
+}
+
+void sb_dns_front_hang_up(sb_dns_front *front)
+{
+    sb_list_each_safe(it, &front->unix_streams) {
+        sb_dns_stream *stream = sb_container_of(it, sb_dns_stream, link);
+        front->env->ops->stream_pause(front->env, stream->socket, true);
+        sb_dns_stream_ended(stream, stream->socket);
+    }
 }
 
 void sb_dns_front_free(sb_dns_front *front)
@@ -153,6 +163,28 @@ bool sb_dns_front_quiesce(sb_dns_front *front)
     return true;
 }
 
+void sb_dns_front_give_up(sb_dns_front *front)
+{
+    sb_dns_pending *pending;
+    while ((pending = any_pending(front)))
+        sb_dns_pending_give_up(pending);
+}
+
+static sb_dns_pending *any_pending(sb_dns_front *front)
+{
+    sb_list *const streams[] = {&front->tcp, &front->unix_streams};
+    if (!sb_list_empty(&front->datagrams))
+        return sb_container_of(front->datagrams.next, sb_dns_pending, link);
+    for (size_t i = 0; i < SB_ARRAY_SIZE(streams); i++) {
+        sb_list_each(it, streams[i]) {
+            sb_dns_stream *stream = sb_container_of(it, sb_dns_stream, link);
+            if (!sb_list_empty(&stream->pending))
+                return sb_container_of(stream->pending.next, sb_dns_pending, link);
+        }
+    }
+    return NULL;
+}
+
 static sb_status open_all(sb_dns_front *front, const sb_settings *settings, sb_list *ret_opened,
                           sb_why *why)
 {
@@ -224,7 +256,7 @@ static sb_status open_unix(sb_dns_front *front, const sb_settings *settings, sb_
     sb_list_push(opened, &listener->link);
     sb_listen_options options = {
         .path = front->socket_path,
-        .mode = sb_dns_front_open_to_all(settings) ? 0666 : share == SB_SHARE_GROUP ? 0660 : 0600,
+        .mode = sb_dns_front_socket_mode(settings),
         .group = share == SB_SHARE_GROUP && front->socket_group > 0 ? front->socket_group : -1,
         .backlog = SB_FRONT_TCP_MAX,
         .ended = sb_dns_stream_ended,

@@ -11,7 +11,7 @@ typedef struct sb_dns_front sb_dns_front;
 typedef struct sb_dns_front_options {
     sb_engine *engine;
     bool udp_elsewhere;      /* workers own the UDP sockets and pass what they cannot answer */
-    const char *socket_path; /* NULL or "": no Unix socket; mode 0600, 0660, 0666 by cache.share */
+    const char *socket_path; /* NULL or "": no Unix socket; see sb_dns_front_socket_mode */
     int64_t socket_group;    /* group of the socket under share: group; 0 = as it is */
 } sb_dns_front_options;
 
@@ -19,9 +19,11 @@ typedef struct sb_dns_front_options {
  * permitted). */
 SB_MUST_USE sb_status sb_dns_front_new(const sb_dns_front_options *options, sb_dns_front **ret,
                                        sb_why *why);
-/* Whether any user of the machine may ask on the Unix socket: those who may ask over DNS from
- * loopback anyway, and those of cache.share: all. */
-bool sb_dns_front_open_to_all(const sb_settings *settings);
+/* Mode of the Unix socket. 0666: any user of the machine may ask there who may ask over DNS from
+ * loopback anyway, or by cache.share: all. Else 0660 or 0600 by cache.share. */
+unsigned sb_dns_front_socket_mode(const sb_settings *settings);
+/* Every connection of the Unix socket ends once answered: who may connect has changed. */
+void sb_dns_front_hang_up(sb_dns_front *front);
 void sb_dns_front_free(sb_dns_front *front);
 /* New settings: allow list at once; listeners that changed are opened and closed. All or nothing.
  */
@@ -36,6 +38,8 @@ void sb_dns_front_datagram(sb_dns_front *front, const uint8_t *bytes, size_t siz
                            void *context, uint64_t tag);
 /* Stop accepting; answers under way are still sent. True when nothing is under way any more. */
 bool sb_dns_front_quiesce(sb_dns_front *front);
+/* Answers everything under way with SERVFAIL: time is up. After sb_dns_front_quiesce. */
+void sb_dns_front_give_up(sb_dns_front *front);
 
 #define SB_FRONT_TCP_MAX 512 /* connections; beyond, the one idle longest is closed */
 #define SB_FRONT_TCP_PER_CLIENT                                                                    \

@@ -128,6 +128,8 @@ bool sb_dns_message(sb_dns_front *front, const uint8_t *bytes, size_t size,
                     const sb_dns_origin *origin);
 /* Ends questions of a list without a reply. */
 void sb_dns_pending_cancel(sb_dns_front *front, sb_list *list);
+/* Ends one with SERVFAIL; its stream may be gone afterwards. */
+void sb_dns_pending_give_up(sb_dns_pending *pending);
 
 /* An sb_accepted; the owner is the listener. */
 void sb_dns_stream_accepted(void *owner, sb_socket listening, sb_socket socket,

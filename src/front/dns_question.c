@@ -76,6 +76,18 @@ void sb_dns_pending_cancel(sb_dns_front *front, sb_list *list)
     }
 }
 
+void sb_dns_pending_give_up(sb_dns_pending *pending)
+{
+    sb_dns_front *front = pending->front;
+    sb_dns_origin origin = pending->origin;
+    sb_op_cancel(&pending->query.op);
+    size_t size = sb_reply_error(&pending->info, SB_RCODE_SERVFAIL, SB_EDE_NOT_READY,
+                                 "the resolver is ending", front->out + 2, SB_MSG_MAX);
+    pending_release(front, pending);
+    if (send_reply(front, &origin, size) && origin.stream)
+        sb_dns_stream_resume(origin.stream);
+}
+
 /* True when a REFUSED may go out. */
 static bool refuse_outsider(sb_dns_front *front, const sb_dns_origin *origin)
 {

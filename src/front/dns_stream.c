@@ -48,7 +48,8 @@ void sb_dns_stream_accepted(void *owner, sb_socket listening, sb_socket socket, 
         sb_free(stream);
 }
 
-/* Told while nothing is paused: every whole message was walked, and half a one stays half. */
+/* A peer's end is told while nothing is paused: every whole message was walked, and half a one
+ * stays half. */
 void sb_dns_stream_ended(void *owner, sb_socket socket)
 {
     (void)socket;

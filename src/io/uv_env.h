@@ -36,6 +36,10 @@ bool sb_uv_sigbus_seen(void);
  * anybody else. */
 SB_MUST_USE sb_status sb_uv_make_parent(const char *path, sb_why *why);
 
+/* Gives a socket or regular file of ours mode and group (-1: this process's own); a symbolic link
+ * is not followed. SB_NOTFOUND: nothing is there. After a failure at most mode 0600 is left. */
+SB_MUST_USE sb_status sb_uv_permit(const char *path, unsigned mode, int64_t group, sb_why *why);
+
 /* One sentence of failure with the system's reason; returns the status of error. */
 sb_status sb_uv_why(sb_why *why, int error, const char *format, ...) SB_PRINTF(3, 4);
 

@@ -41,6 +41,25 @@ sb_status sb_uv_make_parent(const char *path, sb_why *why)
     return SB_OK;
 }
 
+sb_status sb_uv_permit(const char *path, unsigned mode, int64_t group, sb_why *why)
+{
+    struct stat st;
+    gid_t wanted = group >= 0 ? (gid_t)group : getegid();
+    if (lstat(path, &st) != 0)
+        return sb_uv_why(why, errno, "cannot look at %s", path);
+    if ((!S_ISSOCK(st.st_mode) && !S_ISREG(st.st_mode)) || st.st_uid != geteuid())
+        return sb_why_set(why, SB_PERM, "%s is not ours any more", path);
+    if (st.st_gid == wanted && (st.st_mode & 07777) == mode)
+        return SB_OK;
+    /* Closed in between: neither group ever has the other's mode. */
+    if (fchmodat(AT_FDCWD, path, 0600, AT_SYMLINK_NOFOLLOW) != 0 ||
+        lchown(path, (uid_t)-1, wanted) != 0 ||
+        fchmodat(AT_FDCWD, path, (mode_t)mode, AT_SYMLINK_NOFOLLOW) != 0)
+        return sb_uv_why(why, errno, "cannot give %s mode %04o and group %u", path, mode,
+                         (unsigned)wanted);
+    return SB_OK;
+}
+
 sb_status sb_uv_file_read(sb_env *env, const char *path, size_t max, uint8_t **ret_bytes,
                           size_t *ret_size, sb_why *why)
 {

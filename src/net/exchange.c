@@ -166,6 +166,12 @@ static void resend(sb_timer *timer)
     sb_timer_set(env, timer, sb_env_now(env) + x->resend_wait);
 }
 
+void sb_exchange_repeat(sb_exchange *x)
+{
+    if (sb_op_running(&x->op) && !x->following)
+        resend(&x->resend);
+}
+
 static void ask_tcp(sb_exchange *x)
 {
     sb_env *env = x->op.env;

@@ -628,6 +628,7 @@ static void breaker_open(sb_upstreams *ups, sb_upstream *server, sb_status why)
     server->open_until = sb_env_now(ups->env) + wait;
     if (!change)
         return;
+    server->opened_at = sb_env_now(ups->env);
     emit(ups, SB_EVENT_SERVER_DOWN, server, why);
     sb_log(UPSTREAM, WARN, "upstream down", "server=%s reason=%s failures=%u", SB_Q(server->name),
            SB_Q(sb_status_text(why)), server->failures);

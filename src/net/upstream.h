@@ -29,6 +29,7 @@ typedef struct sb_upstream {
     unsigned pools; /* of these, pools of the present configuration: 0 = on its way out */
     sb_breaker breaker;
     sb_ns open_until;       /* breaker open: next probe */
+    sb_ns opened_at;        /* the breaker, last */
     sb_ns probed_at;        /* last probe of the open breaker */
     sb_ns backoff;          /* present back-off: 1 s … 60 s */
     unsigned failures;      /* in a row */

@@ -18,14 +18,16 @@ static void conclude(doubt *d)
     sb_attempt *attempt = &d->attempt;
     const sb_ctx *ctx = attempt->ctx;
     const sb_asked *asked = attempt->asked;
+    bool whole = attempt->against->answer->kind == SB_KIND_NXDOMAIN;
+    uint16_t type = whole ? 0 : asked->question.type;
     bool agreeing = d->second == SB_SECOND_AGREES || d->second == SB_SECOND_NONE;
     sb_evidence evidence = {
         .is_protected = asked->policy.protect,
         .in_window = sb_doubt_in_window(ctx),
         .second = d->second,
         .liveness = d->liveness,
-        .agreed_for =
-            sb_doubts_denied(ctx->doubts, &asked->question.name, agreeing, sb_env_now(ctx->env)),
+        .agreed_for = sb_doubts_denied(ctx->doubts, &asked->question.name, type, agreeing,
+                                       sb_env_now(ctx->env)),
         .confirm = asked->policy.confirm,
         .most = asked->policy.doubt_most,
     };
@@ -52,7 +54,8 @@ static void second_said(doubt *d, const sb_answer *answer)
     bool open = answer->flags & SB_ANSWER_CHAIN_OPEN;
     d->second = answer->kind == SB_KIND_POSITIVE || open ? SB_SECOND_CONTRADICTS : SB_SECOND_AGREES;
     if (d->second == SB_SECOND_CONTRADICTS)
-        sb_doubts_clear(ctx->doubts, &d->attempt.asked->question.name);
+        sb_doubts_clear(ctx->doubts, &d->attempt.asked->question.name,
+                        d->attempt.asked->question.type);
     if (answer->kind != SB_KIND_POSITIVE || open) {
         conclude(d);
         return;

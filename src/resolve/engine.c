@@ -441,7 +441,7 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     sb_l1_key key = {.question = &asked->question, .view = asked->view};
     bool overridden = is_overridden(&ctx, asked);
     if (answer->kind == SB_KIND_POSITIVE)
-        sb_doubts_clear(e->doubts, &asked->question.name);
+        sb_doubts_clear(e->doubts, &asked->question.name, asked->question.type);
     else if (believed)
         sb_engine_forget(e, asked, (sb_kind)answer->kind);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);

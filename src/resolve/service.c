@@ -21,6 +21,9 @@ struct sb_service {
     sb_service_info info;
 };
 
+static void services_free(sb_service *services, size_t count);
+static void carry_over(const sb_engine *engine, sb_service *s);
+
 static void check_ended(sb_service *s)
 {
     sb_service_info info = {.setting = s->info.setting, .host = s->host, .checked = true};
@@ -96,30 +99,22 @@ void sb_services_tick(sb_engine *engine)
 
 void sb_services_free(sb_engine *engine)
 {
-    for (size_t i = 0; i < engine->service_count; i++) {
-        sb_service *s = &engine->services[i];
-        for (unsigned k = 0; k < 2 && s->pending > 0; k++) {
-            sb_op_cancel(&s->queries[k].op);
-            sb_query_fini(&s->queries[k]);
-        }
-        sb_free(s->host);
-    }
-    sb_free(engine->services);
+    services_free(engine->services, engine->service_count);
     engine->services = NULL;
     engine->service_count = 0;
 }
 
+/* The new ones stand before the old go: a failure leaves those, and what was known of a service
+ * that stays is known on. */
 sb_status sb_services_configure(sb_engine *engine)
 {
-    sb_services_free(engine);
-    size_t n = engine->settings->service_count;
-    if (n == 0)
-        return SB_OK;
-    if (!(engine->services = sb_calloc(n, sizeof *engine->services)))
+    size_t n = engine->settings->service_count, made = 0;
+    sb_service *services = n > 0 ? sb_calloc(n, sizeof *services) : NULL;
+    if (n > 0 && !services)
         return SB_NOMEM;
     for (size_t i = 0; i < n; i++) {
         const sb_service_setting *setting = &engine->settings->services[i];
-        sb_service *s = &engine->services[engine->service_count];
+        sb_service *s = &services[made];
         sb_why why;
         s->engine = engine;
         s->info.setting = setting;
@@ -127,18 +122,24 @@ sb_status sb_services_configure(sb_engine *engine)
         if (sb_target_parse(setting->uri, strlen(setting->uri), &s->target, &why) != SB_OK)
             continue;
         sb_span host = s->target.host;
-        if (!(s->host = sb_alloc(host.size + 1)))
+        if (!(s->host = sb_alloc(host.size + 1))) {
+            services_free(services, made);
             return SB_NOMEM;
+        }
         sb_writer w = sb_writer_of(s->host, host.size);
         sb_write_bytes(&w, host.data, host.size);
         s->host[host.size] = '\0';
         s->info.host = s->host;
-        engine->service_count++;
+        made++;
         if (s->target.is_literal)
             literal_service(s);
         else
-            check(s, sb_env_now(engine->env));
+            carry_over(engine, s);
     }
+    sb_services_free(engine);
+    engine->services = services;
+    engine->service_count = made;
+    sb_services_tick(engine);
     return SB_OK;
 }
 
@@ -149,4 +150,32 @@ bool sb_engine_each_service(sb_engine *engine,
         if (!visit(context, &engine->services[i].info))
             return false;
     return true;
+}
+
+static void services_free(sb_service *services, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        sb_service *s = &services[i];
+        for (unsigned k = 0; k < 2 && s->pending > 0; k++) {
+            sb_op_cancel(&s->queries[k].op);
+            sb_query_fini(&s->queries[k]);
+        }
+        sb_free(s->host);
+    }
+    sb_free(services);
+}
+
+/* What the old check of the same service found stands until the new one ends. */
+static void carry_over(const sb_engine *engine, sb_service *s)
+{
+    const sb_service_setting *setting = s->info.setting;
+    for (size_t i = 0; i < engine->service_count; i++) {
+        const sb_service_setting *old = engine->services[i].info.setting;
+        if (strcmp(old->name, setting->name) != 0 || strcmp(old->uri, setting->uri) != 0)
+            continue;
+        s->info = engine->services[i].info;
+        s->info.setting = setting;
+        s->info.host = s->host;
+        return;
+    }
 }

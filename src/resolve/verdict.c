@@ -36,8 +36,8 @@ bool sb_doubt_obeys(const sb_evidence *e, const char **ret_reason)
 typedef struct record {
     sb_map_node node;
     sb_list age;
-    sb_name name;
-    sb_ns agreed_since; /* SB_NEVER: not in agreement */
+    uint8_t key[SB_NAME_MAX + 2]; /* type, 0 for the whole name; name */
+    sb_ns agreed_since;           /* SB_NEVER: not in agreement */
     bool obeyed;
 } record;
 
@@ -75,32 +75,42 @@ void sb_doubts_free(sb_doubts *doubts)
     sb_free(doubts);
 }
 
-static record *find(const sb_doubts *doubts, const sb_name *name)
+static size_t key_of(const sb_name *name, uint16_t type, uint8_t *ret_key)
 {
-    sb_map_node *node = sb_map_find(&doubts->map, name->wire, name->size);
+    sb_writer w = sb_writer_of(ret_key, SB_NAME_MAX + 2);
+    sb_write_u16(&w, type);
+    sb_name_write(&w, name);
+    return w.size;
+}
+
+static record *find(const sb_doubts *doubts, const sb_name *name, uint16_t type)
+{
+    uint8_t key[SB_NAME_MAX + 2];
+    size_t size = key_of(name, type, key);
+    sb_map_node *node = sb_map_find(&doubts->map, key, size);
     return node ? sb_container_of(node, record, node) : NULL;
 }
 
-static record *obtain(sb_doubts *doubts, const sb_name *name)
+static record *obtain(sb_doubts *doubts, const sb_name *name, uint16_t type)
 {
-    record *r = find(doubts, name);
+    record *r = find(doubts, name, type);
     if (r)
         return r;
     if (doubts->map.count >= SB_DOUBTS_MAX)
         drop(doubts, sb_container_of(doubts->by_age.next, record, age));
     if (!(r = sb_new(record)))
         return NULL;
-    r->name = *name;
     r->agreed_since = SB_NEVER;
     sb_list_init(&r->age);
     sb_list_push(&doubts->by_age, &r->age);
-    sb_map_insert(&doubts->map, &r->node, r->name.wire, r->name.size);
+    sb_map_insert(&doubts->map, &r->node, r->key, key_of(name, type, r->key));
     return r;
 }
 
-sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, bool agreeing, sb_ns now)
+sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, uint16_t type, bool agreeing,
+                       sb_ns now)
 {
-    record *r = obtain(doubts, name);
+    record *r = obtain(doubts, name, type);
     if (!r)
         return 0;
     if (!agreeing)
@@ -110,16 +120,18 @@ sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, bool agreeing, sb
     return now - r->agreed_since;
 }
 
-void sb_doubts_clear(sb_doubts *doubts, const sb_name *name)
+void sb_doubts_clear(sb_doubts *doubts, const sb_name *name, uint16_t type)
 {
-    record *r = find(doubts, name);
+    record *r = find(doubts, name, 0);
     if (r)
+        drop(doubts, r);
+    if ((r = find(doubts, name, type)))
         drop(doubts, r);
 }
 
 sb_status sb_doubts_obey(sb_doubts *doubts, const sb_name *name, sb_ns now)
 {
-    record *r = obtain(doubts, name);
+    record *r = obtain(doubts, name, 0);
     if (!r)
         return SB_NOMEM;
     r->obeyed = true;
@@ -130,7 +142,7 @@ sb_status sb_doubts_obey(sb_doubts *doubts, const sb_name *name, sb_ns now)
 
 bool sb_doubts_obeyed(const sb_doubts *doubts, const sb_name *name)
 {
-    const record *r = find(doubts, name);
+    const record *r = find(doubts, name, 0);
     return r && r->obeyed;
 }
 

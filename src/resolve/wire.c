@@ -13,13 +13,14 @@
 /* Pause before the second round over the servers; doubles per round, ± 50 % jitter. */
 #define ROUND_PAUSE (50 * SB_MS)
 /* A server that got slow must be able to answer: its queries are repeated meanwhile. */
+#define STRANGER_WAIT (200 * SB_MS) /* more, for servers that never answered yet */
 #define EXCHANGE_MOST (4 * SB_S)
 /* Somebody else's probe may show within this that the servers are back; then there is a failure to
  * tell. */
 #define PROBE_WAIT (600 * SB_MS)
 #define PROBE_LOOK (20 * SB_MS)
-#define DEAD_LOOK                                                                                  \
-    (100 * SB_MS) /* how often a waiting question looks whether all have died meanwhile */
+/* How often a waiting question looks whether all have died meanwhile. */
+#define DEAD_LOOK (100 * SB_MS)
 
 typedef struct wire wire;
 
@@ -170,9 +171,8 @@ static void take_held(wire *w)
     got_answer(w, held);
 }
 
-/* First valid positive wins; a denial waits for the end of every earlier server's attempt: an
- * inside and an outside resolver must not race. An empty answer vouches for the name itself: it
- * waits no longer than a hedge does. */
+/* First valid positive wins; a denial waits for the earlier server, which is asked once more and
+ * given its usual time again: an inside and an outside resolver must not race. */
 static void lane_answered(lane *l)
 {
     wire *w = l->wire;
@@ -181,10 +181,11 @@ static void lane_answered(lane *l)
     if (answer->kind != SB_KIND_POSITIVE && other->asking && other->turn < l->turn) {
         sb_answer_unref(w->held);
         w->held = sb_answer_ref(answer);
-        if (answer->kind == SB_KIND_NODATA)
-            sb_timer_set(w->attempt.ctx->env, &w->hedge,
-                         sb_env_now(w->attempt.ctx->env) +
-                             sb_upstream_hedge_delay(other->exchange.server));
+        /* Its query or its answer may be lost: once more, and the usual time for that. */
+        sb_exchange_repeat(&w->lanes[l == &w->lanes[0]].exchange);
+        sb_timer_set(w->attempt.ctx->env, &w->hedge,
+                     sb_env_now(w->attempt.ctx->env) +
+                         sb_upstream_hedge_delay(other->exchange.server));
         return;
     }
     got_answer(w, sb_answer_ref(answer));
@@ -283,16 +284,21 @@ static void hedge_due(sb_timer *timer)
     ask_server(w, pool, index);
 }
 
-/* True when every server of the route is known to be dead by what it usually takes. Servers that
- * never answered may be just slow. */
+/* True when every server of the route is known to be dead by what it usually takes; one that never
+ * answered may be just slow, and has a moment more. */
 static bool is_hopeless(const wire *w)
 {
     const sb_upstreams *ups = w->attempt.ctx->upstreams;
     const sb_pool *pool = sb_upstreams_pool(ups, &w->question.name);
-    bool met = false;
-    for (unsigned i = 0; i < pool->count; i++)
+    sb_ns now = sb_env_now(w->attempt.ctx->env);
+    if (!sb_pool_dead(ups, pool))
+        return false;
+    bool met = false, long_dead = true;
+    for (unsigned i = 0; i < pool->count; i++) {
         met |= pool->servers[i]->last_success != 0;
-    return met && sb_pool_dead(ups, pool);
+        long_dead &= now - pool->servers[i]->opened_at >= STRANGER_WAIT;
+    }
+    return met || long_dead;
 }
 
 static void pause_over(sb_timer *timer)

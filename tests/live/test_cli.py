@@ -464,9 +464,12 @@ def control():
         equal(say("reload").lines, ["reloaded", "cache.size takes effect with the next start"],
               "reload")
         check("mdns" in d.log() and "no effect yet" in d.log(), "a key without effect is named")
-        d.size, d.config = "1MiB", ""
+        d.config = ""
         d.write_config()
-        equal(say("reload", "--json").json, {"next_start": ["cache.size"]}, "reload")
+        equal(say("reload", "--json").json, {"next_start": ["cache.size"]}, "still waiting")
+        d.size = "1MiB"
+        d.write_config()
+        equal(say("reload", "--json").json, {"next_start": []}, "back to what runs")
         with open(d.path, "a", encoding="utf-8") as f:
             f.write("frob: 1\n")
         one_line(cli("reload", "-s", d.socket), USAGE, "frob")

@@ -13,7 +13,7 @@ from badserver import BadServer, address_of
 from live import (BUILD, PATIENCE_S, SANITIZED, Daemon, Skip, addresses, ask_tcp, ask_udp, ask_unix,
                   check, equal, parse, query, read_message, run, until)
 
-EDE_STALE, EDE_STALE_NXDOMAIN, EDE_SYNTHESIZED = 3, 19, 29
+EDE_STALE, EDE_STALE_NXDOMAIN, EDE_SYNTHESIZED, EDE_NOT_READY = 3, 19, 29, 14
 FORGED = 4
 NOERROR, SERVFAIL, NXDOMAIN, REFUSED = 0, 2, 3, 5
 
@@ -203,7 +203,8 @@ def single_flight():
 def clean_end():
     """SIGTERM answers what is under way, then ends with 0 within 5 s; its sockets are gone"""
     for workers in (0, 1):
-        with BadServer() as server, Daemon([server], workers=workers) as d:
+        with BadServer() as server, BadServer(mode="drop") as second, \
+                BadServer(mode="drop") as third, Daemon([server], workers=workers) as d:
             d.start()
             server.set("delay", 600)
             results = []
@@ -216,15 +217,18 @@ def clean_end():
             asker.join()
             equal(addresses(results[0]), [address_of("late.example")], "the answer")
             check(not os.path.exists(d.socket), "the Unix socket is gone")
-            if workers == 0:
-                continue
             server.set("drop")
+            d.config = "query: {timeout: 20s, attempts: 16}"
+            d.upstreams = [server, second, third]
             d.start()
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
                 s.sendto(query("stuck.example"), ("127.0.0.1", d.dns))
                 until(lambda: len(server.seen()) > 1, "a question that nobody answers")
-            started = time.monotonic()
-            equal(d.end(), 0, "exit status")
+                started = time.monotonic()
+                equal(d.end(), 0, "exit status")
+                s.settimeout(PATIENCE_S)
+                reply = parse(s.recv(4096))
+                equal((reply.rcode, reply.edes), (SERVFAIL, [EDE_NOT_READY]), "the last word")
             check(time.monotonic() - started < (10 if SANITIZED else 5), "it took too long")
 
 

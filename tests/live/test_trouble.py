@@ -14,8 +14,8 @@ import subprocess
 import time
 
 from badserver import BadServer, address_of
-from live import (PATIENCE_S, Daemon, Skip, addresses, ask_tcp, ask_udp, ask_unix, check, equal,
-                  query, refuses_to_start, run, until)
+from live import (PATIENCE_S, Daemon, Skip, addresses, ask_stream, ask_tcp, ask_udp, ask_unix,
+                  check, equal, query, refuses_to_start, run, until)
 
 NOBODY = 65534
 NOERROR, SERVFAIL, REFUSED = 0, 2, 5
@@ -353,6 +353,60 @@ def modes():
                   "nobody else writes beside the socket")
 
 
+def reload_rights():
+    """SIGHUP: rights that are taken away are gone at once, from sockets, cache file and control"""
+    need_root("another group")
+    group = grp.getgrgid(NOBODY).gr_name
+    closed, ours = "allow: [192.0.2.0/24]", os.getegid()
+    with BadServer() as server, Daemon([server], share=f'"group:{group}"',
+                                       listen=f'{closed}\ncontrol: "group:{group}"') as d:
+        def rights(path):
+            st = os.stat(path)
+            return oct(stat.S_IMODE(st.st_mode)), st.st_gid
+
+        def reload(share, listen):
+            before = d.log().count('msg="reloaded"')
+            d.share, d.listen = share, listen
+            d.write_config()
+            d.hup()
+            until(lambda: d.log().count('msg="reloaded"') > before, "the reload")
+
+        def member(path, message):
+            """What a member of the group gets there."""
+            code = ("import socket,sys\ns=socket.socket(socket.AF_UNIX)\ns.settimeout(5)\n"
+                    f"s.connect({path!r})\ns.sendall({message!r})\n"
+                    "sys.stdout.write(s.recv(4096).decode('latin-1'))\n")
+            return subprocess.run(["/usr/bin/python3", "-c", code], capture_output=True, text=True,
+                                  check=False, user=65533, group=NOBODY, extra_groups=[],
+                                  cwd="/").stdout
+
+        d.start()
+        control = os.path.join(os.path.dirname(d.socket), "stubborn.ctl")
+        flush = b'{"verb":"flush","all":true}\n'
+        for path, mode in ((d.socket, 0o660), (d.cache, 0o640), (control, 0o660)):
+            equal(rights(path), (oct(mode), NOBODY), path)
+        check('"ok":true' in member(control, flush), "a member may flush")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.settimeout(5)
+            s.connect(d.socket)
+            equal(addresses(ask_stream(s, "a.example")), [address_of("a.example")], "connected")
+            reload("user", closed)
+            for path, mode in ((d.socket, 0o600), (d.cache, 0o600), (control, 0o660)):
+                equal(rights(path), (oct(mode), ours), f"{path} afterwards")
+            equal(s.recv(1), b"", "the connection of before")
+        equal(member(control, flush), "", "a member who may no longer")
+        reload("all", f'control: "group:{group}"')
+        for path, mode in ((d.socket, 0o666), (d.cache, 0o644)):
+            equal(rights(path)[0], oct(mode), f"{path} for all")
+        check('"ok":true' in member(control, flush), "a member again")
+        check("next start" not in d.log(), "nothing waits")
+        # The cache file of then follows the settings of the next start too.
+        d.end()
+        d.share = "user"
+        d.start()
+        equal(rights(d.cache)[0], oct(0o600), "after a restart")
+
+
 def control_rights():
     """Verbs that change things are for root, the daemon's user, and the control group"""
     need_root("another user")
@@ -398,4 +452,5 @@ def environment():
 if __name__ == "__main__":
     run([port_in_use, second_daemon, socket_without_permission, abandoned_socket, cache_damaged,
          cache_of_others, cache_locked, cache_read_only, cache_full_disk, cache_cut_while_mapped,
-         reload_good_and_bad, allow_list, allow_is_required, modes, control_rights, environment])
+         reload_good_and_bad, allow_list, allow_is_required, modes, reload_rights,
+         control_rights, environment])

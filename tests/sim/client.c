@@ -17,7 +17,8 @@ static void datagram(sim_host *host, sim *s, const sb_addr *from, const sb_addr 
                      const uint8_t *bytes, size_t size);
 static void arrived(client *c, const uint8_t *bytes, size_t size, client_way way);
 static void overdue(void *context, uint64_t argument);
-static void stream_ask(client *c, ask *a, const uint8_t *bytes, size_t size, bool new_conn);
+static void stream_ask(client *c, ask *a, const uint8_t *bytes, size_t size,
+                       const client_request *request);
 static void conn_connected(void *owner, sim *s, sb_socket conn);
 static void conn_received(void *owner, sim *s, sb_socket conn, const uint8_t *bytes, size_t size);
 static void conn_closed(void *owner, sim *s, sb_socket conn, sb_status why);
@@ -101,7 +102,7 @@ ask *client_ask(client *c, const client_request *request)
     if (a->way == WAY_DATAGRAM)
         sb_dns_front_datagram(c->d->front, bytes + 2, size, &from, &front_addr, sink, c, a->id);
     else
-        stream_ask(c, a, bytes, size, request->new_conn);
+        stream_ask(c, a, bytes, size, request);
     return a;
 }
 
@@ -269,17 +270,17 @@ static client_conn *conn_for(client *c, bool is_unix, bool new_conn)
     client_conn *spare = NULL;
     for (unsigned i = 0; i < CLIENT_CONNS; i++) {
         client_conn *conn = &c->conns[i];
-        if (conn->open && conn->is_unix == is_unix && !new_conn)
+        if (conn->open && conn->is_unix == is_unix && !new_conn && !conn->last)
             return conn;
         if (!conn->open)
             spare = conn;
     }
     if (!spare)
-        return c->conns[0].is_unix == is_unix ? &c->conns[0] : NULL;
+        return c->conns[0].is_unix == is_unix && !c->conns[0].last ? &c->conns[0] : NULL;
     sb_addr from = client_addr;
     from.port = (uint16_t)(30000 + (spare - c->conns));
     spare->open = true;
-    spare->ready = false;
+    spare->ready = spare->last = false;
     spare->is_unix = is_unix;
     spare->size = spare->waiting_size = 0;
     spare->socket = sim_connect(c->s, is_unix ? NULL : &from, is_unix ? NULL : &front_addr,
@@ -287,9 +288,10 @@ static client_conn *conn_for(client *c, bool is_unix, bool new_conn)
     return spare;
 }
 
-static void stream_ask(client *c, ask *a, const uint8_t *bytes, size_t size, bool new_conn)
+static void stream_ask(client *c, ask *a, const uint8_t *bytes, size_t size,
+                       const client_request *request)
 {
-    client_conn *conn = conn_for(c, a->way == WAY_UNIX, new_conn);
+    client_conn *conn = conn_for(c, a->way == WAY_UNIX, request->new_conn);
     uint8_t framed[600];
     if (!conn || (!conn->ready && conn->waiting_size + size + 2 > sizeof conn->waiting)) {
         client_give_up(c, a);
@@ -298,8 +300,11 @@ static void stream_ask(client *c, ask *a, const uint8_t *bytes, size_t size, boo
     a->conn = (int)(conn - c->conns);
     memcpy(framed + 2, bytes + 2, size);
     sb_store_u16(framed, (uint16_t)size);
+    conn->last = request->half_close;
     if (conn->ready) {
         sim_conn_write(c->s, conn->socket, framed, size + 2);
+        if (conn->last)
+            sim_conn_shutdown(c->s, conn->socket);
         return;
     }
     memcpy(conn->waiting + conn->waiting_size, framed, size + 2);
@@ -313,6 +318,8 @@ static void conn_connected(void *owner, sim *s, sb_socket socket)
     if (conn->waiting_size)
         sim_conn_write(s, socket, conn->waiting, conn->waiting_size);
     conn->waiting_size = 0;
+    if (conn->last)
+        sim_conn_shutdown(s, socket);
 }
 
 static void conn_received(void *owner, sim *s, sb_socket socket, const uint8_t *bytes, size_t size)

@@ -43,6 +43,7 @@ typedef struct client_conn {
     client *c;
     sb_socket socket;
     bool open, ready, is_unix;
+    bool last;           /* nothing is asked on it any more: our side is closed, or will be */
     size_t waiting_size; /* written before the connection stood */
     uint8_t waiting[4096];
     size_t size;
@@ -74,6 +75,7 @@ typedef struct client_request {
     sb_ns deadline; /* engine: absolute or SB_NEVER */
     sb_ns timeout;  /* the program's query.timeout */
     bool new_conn;
+    bool half_close; /* our side of the stream is closed after the question */
     uint64_t word;
 } client_request;
 

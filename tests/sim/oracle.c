@@ -815,6 +815,8 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     /* What another DO or CD was told may be served in need, and proves nothing of this question:
      * only what comes from a server does. */
     bool own = p->reply->direct;
+    /* What began before a reload may be shown by one rule and kept by another. */
+    own = own && p->reply->asked_at > o->reset_at;
     if (own && p->positive)
         key->answered_at = now;
     if (!due && own && p->ttl_least_s != UINT32_MAX) {

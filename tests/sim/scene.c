@@ -257,15 +257,17 @@ static void do_upstream(scene *sc, char **words, unsigned n, char *rest)
 /* link SERVER loss PERMILLE: of packets, each way */
 static void do_link(scene *sc, char **words, unsigned n, char *rest)
 {
-    (void)n;
     (void)rest;
     server *sv = server_named(sc, words[1]);
     uint64_t loss;
-    if (sv && strcmp(words[2], "loss") == 0 &&
-        sb_parse_u64(words[3], strlen(words[3]), 1000, &loss))
+    sb_ns delay;
+    if (!sv)
+        scene_fail(sc, "link SERVER loss PERMILLE | T");
+    else if (n > 3 && strcmp(words[2], "loss") == 0 &&
+             sb_parse_u64(words[3], strlen(words[3]), 1000, &loss))
         sv->host.link.loss = (uint32_t)loss;
-    else
-        scene_fail(sc, "link SERVER loss PERMILLE");
+    else if (duration(sc, words[2], &delay))
+        sv->host.link.delay_min = sv->host.link.delay_max = delay;
 }
 
 /* flag SERVER open-chains|no-soa|extra|ad */
@@ -284,6 +286,7 @@ static void do_flag(scene *sc, char **words, unsigned n, char *rest)
         scene_fail(sc, "flag SERVER open-chains|extra|ad");
 }
 
+/* link SERVER T: the way there takes that long from now on. */
 static void do_zone(scene *sc, char **words, unsigned n, char *rest)
 {
     (void)rest;
@@ -597,7 +600,7 @@ static const command commands[] = {
     {"file", 1, do_file},         {"cache", 1, do_cache},      {"disk", 1, do_disk},
     {"warned", 1, do_warned},     {"pin", 2, do_pin},          {"unpin", 1, do_unpin},
     {"flush", 1, do_flush},       {"asked", 3, do_asked},      {"stat", 3, do_stat},
-    {"forge", 1, do_forge},       {"link", 3, do_link},        {"warm", 0, scene_warm},
+    {"forge", 1, do_forge},       {"link", 2, do_link},        {"warm", 0, scene_warm},
     {"load", 1, scene_load},      {"change", 0, scene_change}, {"delete", 0, scene_delete},
     {"loaded", 3, scene_loaded},
 };

@@ -26,7 +26,7 @@ static bool has_tried(const scene_end *end, const char *text);
 static void tell(const ask *a, const scene_end *end, char *buffer, size_t capacity);
 
 /* ask NAME TYPE [via WAY] [times N] [do] [cd] [plain] [live] [no-degraded] [cached-only]
- * [deadline T] [later] expect WORDS… */
+ * [half-close] [deadline T] [later] expect WORDS… */
 void scene_ask(scene *sc, char **words, unsigned n)
 {
     client_request r = {.edns = true, .udp_size = 1232, .deadline = SB_NEVER};
@@ -133,6 +133,8 @@ static bool parse_ask(scene *sc, client_request *r, char **words, unsigned n, un
             r->flags |= SB_ASK_NO_DEGRADED;
         else if (strcmp(words[i], "cached-only") == 0)
             r->flags |= SB_ASK_CACHED_ONLY;
+        else if (strcmp(words[i], "half-close") == 0)
+            r->half_close = true;
         else if (strcmp(words[i], "later") == 0)
             *later = true;
         else if (strcmp(words[i], "via") == 0 && parse_way(next, &r->way))

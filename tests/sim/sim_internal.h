@@ -50,6 +50,7 @@ typedef struct sim_slot {
     const sim_conn_events *conn;
     sim_host *host; /* world end of a stream which the program opened */
     sb_accepted *accepted;
+    void (*on_end)(void *owner, sb_socket socket); /* of a listener, and the streams it takes */
     char path[108];
     sb_addr local, remote;
     int netlink_protocol;

@@ -76,6 +76,7 @@ sb_status sim_stream_listen(sb_env *base, const sb_listen_options *options, sb_a
     sim_slot *slot = sim_slot_new(s, SIM_LISTENER, env, &name);
     slot->owner = owner;
     slot->accepted = accepted;
+    slot->on_end = options->ended;
     sb_status status = SB_OK;
     if (options->local.family == SB_FAMILY_NONE) {
         size_t n = strlen(options->path);
@@ -337,6 +338,7 @@ static void run_connect_program(sim *s, sim_event *e)
     sim_slot *theirs = sim_slot_get(s, far);
     listener = sim_slot_get(s, door);
     slot->connected = true;
+    slot->on_end = listener->on_end;
     slot->local = theirs->remote;
     slot->remote = theirs->local;
     slot->other = far;
@@ -410,7 +412,10 @@ static void deliver_data(sim *s, sim_event *e)
     if (slot && !unplugged)
         take(s, e->target, e->bytes, e->size);
     sim_slot *from = sim_slot_get(s, writer);
-    if (from && !unplugged) {
+    bool gone = !slot && from && from->env && !from->env->frozen;
+    if (gone) {
+        ended(s, writer, SB_IO); /* nobody there any more: a reset comes back */
+    } else if (from && !unplugged) {
         from->queued -= e->size;
         if (from->queued == 0 && from->env && from->stream && from->stream->drained)
             from->stream->drained(from->owner, writer);
@@ -472,6 +477,11 @@ static void ended(sim *s, sb_socket name, sb_status why)
 {
     sim_slot *slot = sim_slot_get(s, name);
     sim_slot was = *slot;
+    if (was.env && was.adopted && was.on_end && why == SB_CLOSED) {
+        if (!was.env->frozen)
+            was.on_end(was.owner, name); /* which may still write, and closes */
+        return;
+    }
     if (slot->connected && sb_socket_valid(slot->other))
         sim_stream_end(s, slot, SB_CLOSED);
     slot = sim_slot_get(s, name);

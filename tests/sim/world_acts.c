@@ -290,6 +290,7 @@ static void ask_one(world *w, const sb_question *question)
         .timeout = w->settings[0]->query.timeout,
         .new_conn = sb_rand_chance(r, 200),
         .word = oracle_knows(&w->o, question),
+        .half_close = sb_rand_chance(r, 150),
     };
     if (request.way == WAY_ENGINE || (question->dnssec_ok && request.way != WAY_ENGINE))
         request.edns = true; /* DO lives in it */

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -32,15 +33,22 @@ static void health(void *context, sb_text *ret_json)
     sb_text_add(ret_json, "{\"status\":\"healthy\"}\n");
 }
 
-static void begin(int64_t group)
+static void begin_with(int64_t group, const sb_service_setting *service)
 {
     sb_why why = {""};
     sb_settings *settings = world_settings();
+    settings->services = service;
+    settings->service_count = service ? 1 : 0;
     world_start(&w, settings);
     sb_control_options options = {.engine = w.engine, .path = "/run/s.ctl", .uid = DAEMON_UID,
                                   .group = group, .reload = reload, .health = health,
                                   .context = &w};
     assert_int_equal(sb_control_new(&options, &control, &why), SB_OK);
+}
+
+static void begin(int64_t group)
+{
+    begin_with(group, NULL);
 }
 
 static void finish(void)
@@ -106,8 +114,10 @@ static sb_addr resolve(const char *name)
 static void test_permissions(void **state)
 {
     (void)state;
-    static const char *const open_verbs[] = {"status", "health", "upstreams", "services",
-                                             "cache-list", "pins", "log-levels"};
+    static const char *const open_verbs[] = {"status", "health", "upstreams", "log-levels"};
+    static const char *const names[] = {
+        "{\"verb\":\"services\"}", "{\"verb\":\"cache-list\"}", "{\"verb\":\"pins\"}",
+        "{\"verb\":\"explain\",\"name\":\"a.example\"}"};
     static const char *const changes[] = {
         "{\"verb\":\"flush\",\"all\":true}", "{\"verb\":\"reload\"}",
         "{\"verb\":\"pin\",\"name\":\"x.example\",\"addresses\":[\"192.0.2.9\"]}",
@@ -115,20 +125,40 @@ static void test_permissions(void **state)
         "{\"verb\":\"log\",\"subsystem\":\"http\",\"level\":\"info\"}",
         "{\"verb\":\"warm\",\"names\":[\"a.example\"]}", "{\"verb\":\"load\",\"entries\":[]}",
         "{\"verb\":\"upstreams-reset\"}", "{\"verb\":\"obey\"}", "{\"verb\":\"drill\"}"};
-    begin(-1);
+    static const sb_service_setting service = {.name = "app", .uri = "http://a.example"};
+    begin_with(-1, &service);
     for (size_t i = 0; i < SB_ARRAY_SIZE(open_verbs); i++) {
         char line[128];
         (void)snprintf(line, sizeof(line), "{\"verb\":\"%s\"}", open_verbs[i]);
         json_t *reply = say(line, false);
         assert_true(json_is_true(json_object_get(reply, "ok")));
+        char *text = json_dumps(reply, 0);
+        assert_null(strstr(text, "a.example"));
+        free(text);
         json_decref(reply);
     }
     for (size_t i = 0; i < SB_ARRAY_SIZE(changes); i++)
         bad(changes[i], false);
+    for (size_t i = 0; i < SB_ARRAY_SIZE(names); i++) {
+        bad(names[i], false);
+        json_decref(good(names[i]));
+    }
     assert_int_equal(reloads, 0);
     assert_int_equal(w.asked, 0);
     bad("{\"verb\":\"obey\",\"name\":\"x\"}", true); /* says that it comes later */
+    sb_why why = {""};
+    sb_settings *shared = world_settings();
+    shared->cache.share = SB_SHARE_ALL;
+    assert_int_equal(sb_settings_freeze(shared, &why), SB_OK);
+    assert_int_equal(sb_engine_reload(w.engine, shared, &why), SB_OK);
+    for (size_t i = 0; i < SB_ARRAY_SIZE(names); i++) {
+        json_t *reply = say(names[i], false);
+        assert_true(json_is_true(json_object_get(reply, "ok")));
+        json_decref(reply);
+    }
+    bad(changes[0], false);
     finish();
+    sb_settings_unref(shared);
 }
 
 static void test_bad_requests(void **state)
@@ -361,6 +391,34 @@ static void test_peers(void **state)
     }
 }
 
+/* Who connected as a member of one group has no rights under another, or under none. */
+static void test_regroup(void **state)
+{
+    (void)state;
+    static const char line[] = "{\"verb\":\"upstreams-reset\"}\n";
+    static const struct {
+        int64_t group;
+        bool member, root;
+    } rows[] = {{77, true, true}, {-1, false, true}, {78, false, true}, {77, true, true}};
+    peer member, root;
+    begin(77);
+    sb_socket conns[] = {dial(&member, 1000), dial(&root, 0)};
+    for (size_t i = 0; i < SB_ARRAY_SIZE(rows); i++) {
+        sb_control_regroup(control, rows[i].group);
+        for (size_t k = 0; k < SB_ARRAY_SIZE(conns); k++)
+            sim_conn_write(w.s, conns[k], line, sizeof(line) - 1);
+        world_run(&w, SB_S);
+        assert_int_equal(strstr(member.in.data, "\"ok\":true") != NULL, rows[i].member);
+        assert_int_equal(strstr(root.in.data, "\"ok\":true") != NULL, rows[i].root);
+        sb_text_fini(&member.in);
+        sb_text_fini(&root.in);
+        member.in = root.in = (sb_text){0};
+    }
+    finish();
+    sb_text_fini(&member.in);
+    sb_text_fini(&root.in);
+}
+
 static void test_stream(void **state)
 {
     (void)state;
@@ -452,7 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_permissions), cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_verbs),       cmocka_unit_test(test_dump_and_load),
-        cmocka_unit_test(test_peers),       cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_regroup), cmocka_unit_test(test_peers),       cmocka_unit_test(test_stream),
         cmocka_unit_test(test_large_reply), cmocka_unit_test(test_client_limit),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);

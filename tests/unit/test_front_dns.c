@@ -649,6 +649,38 @@ static void test_quiesce(void **state)
     finish();
 }
 
+/* What cannot wait for its answer any longer gets SERVFAIL, wherever it came from. */
+static void test_give_up(void **state)
+{
+    (void)state;
+    uint8_t bytes[512];
+    begin(world_settings());
+    sb_socket conn = dial(&t.a, NULL), local = dial(&t.a, "/run/s.sock");
+    for (uint16_t i = 0; i < 3; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "mute%u.example", i);
+        sim_conn_write(t.w.s, conn, bytes, framed(bytes, 512, i, name, SB_TYPE_A));
+    }
+    sim_conn_write(t.w.s, local, bytes, framed(bytes, 512, 3, "mute3.example", SB_TYPE_A));
+    ask(&t.a, 4, SB_FLAG_RD, "mute4.example", SB_TYPE_A, 1232);
+    world_run(&t.w, 50 * SB_MS);
+    assert_false(sb_dns_front_quiesce(t.front));
+    assert_int_equal(t.a.count, 0);
+    sb_dns_front_give_up(t.front);
+    world_run(&t.w, 50 * SB_MS);
+    assert_int_equal(t.a.count, 5);
+    unsigned seen = 0;
+    for (unsigned i = 0; i < t.a.count; i++) {
+        sb_msg msg = parsed(&t.a.replies[i]);
+        seen |= 1u << msg.id;
+        assert_int_equal(msg.rcode, SB_RCODE_SERVFAIL);
+        assert_int_equal(sb_edns_ede(&msg.edns), SB_EDE_NOT_READY);
+    }
+    assert_int_equal(seen, 0x1f);
+    assert_true(sb_dns_front_quiesce(t.front));
+    finish();
+}
+
 /* Freed in the middle of everything. */
 static void test_free_busy(void **state)
 {
@@ -696,7 +728,7 @@ int main(void)
         cmocka_unit_test(test_ecs_stays),       cmocka_unit_test(test_ad),
         cmocka_unit_test(test_worker_datagram), cmocka_unit_test(test_reload),
         cmocka_unit_test(test_quiesce),         cmocka_unit_test(test_free_busy),
-        cmocka_unit_test(test_address_in_use),
+        cmocka_unit_test(test_address_in_use),  cmocka_unit_test(test_give_up),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

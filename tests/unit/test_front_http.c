@@ -343,6 +343,30 @@ static void test_bad_arguments(void **state)
     finish();
 }
 
+/* A reload makes nobody unready who was ready; what is new is looked up first. */
+static void reload_keeps(const sb_settings *before, const sb_service_setting *known)
+{
+    sb_why why = {""};
+    json_t *body;
+    const sb_service_setting kept[] = {
+        {.name = "other", .uri = "http://a2.example", .required = false}, *known};
+    sb_settings *next = world_settings();
+    next->services = kept;
+    next->service_count = 2;
+    next->cache.share = before->cache.share;
+    assert_int_equal(sb_settings_freeze(next, &why), SB_OK);
+    assert_int_equal(sb_engine_reload(w.engine, next, &why), SB_OK);
+    assert_int_equal(get("/ready", &body), 200);
+    json_decref(body);
+    assert_int_equal(get("/health/other", &body), 503);
+    json_decref(body);
+    world_run(&w, SB_S);
+    assert_int_equal(get("/health/other", &body), 200);
+    json_decref(body);
+    assert_int_equal(sb_engine_reload(w.engine, before, &why), SB_OK); /* kept is ours */
+    sb_settings_unref(next);
+}
+
 static void test_services(void **state)
 {
     (void)state;
@@ -378,6 +402,7 @@ static void test_services(void **state)
         assert_int_equal(strstr(text, "192.0.2.1") != NULL, share);
         free(text);
         json_decref(body);
+        reload_keeps(settings, &services[0]);
         finish();
     }
 }

@@ -577,6 +577,11 @@ static void test_unix_socket(void **state)
     assert_int_equal(server.peer.pid, getpid());
     close(fd);
     pump(w, &server.closed);
+    assert_int_equal(sb_uv_permit(path, 0666, getegid(), &why), SB_OK);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0666);
+    assert_int_equal(sb_uv_permit("/nowhere/at/all", 0600, -1, &why), SB_NOTFOUND);
+    assert_int_equal(sb_uv_permit(w->dir, 0700, -1, &why), SB_PERM);
     /* A living listener is not pushed aside. */
     assert_int_equal(w->env->ops->stream_listen(w->env, &o, end_accepted, &server, &second, &why),
                      SB_EXISTS);
