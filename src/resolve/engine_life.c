@@ -6,6 +6,7 @@
 
 #define SWEEP_BUCKETS                                                                              \
     256 /* per second: a 64 MiB file is swept within the hour, at microseconds a turn */
+#define SWEEP_BYTES_PER_BUCKET 4096 /* below 1 MiB: the whole file within half a minute */
 #define HOSTS_EVERY_TICKS 2
 #define RESOLV_EVERY_TICKS 1
 #define RESOLV_CONF_MAX (64 * 1024)
@@ -73,6 +74,15 @@ static void set_counter(sb_engine *e, sb_counter counter, uint64_t value)
     atomic_store_explicit(&e->stats.counters[counter], value, memory_order_relaxed);
 }
 
+/* A share of the file: a small one need not be gone through every second. */
+static void sweep(sb_engine *e)
+{
+    sb_l1_stats s;
+    sb_l1_get_stats(e->l1, &s);
+    uint64_t share = s.capacity_bytes / SWEEP_BYTES_PER_BUCKET + 1;
+    sb_l1_sweep(e->l1, share < SWEEP_BUCKETS ? (unsigned)share : SWEEP_BUCKETS);
+}
+
 static void take_cache_stats(sb_engine *e)
 {
     sb_l1_stats s;
@@ -95,7 +105,7 @@ static void tick(sb_timer *timer)
     sb_engine *e = sb_container_of(timer, sb_engine, tick);
     e->ticks++;
     sb_l1_heartbeat(e->l1);
-    sb_l1_sweep(e->l1, SWEEP_BUCKETS);
+    sweep(e);
     take_cache_stats(e);
     if (e->ticks % HOSTS_EVERY_TICKS == 0)
         refresh_hosts(e);

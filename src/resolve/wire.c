@@ -128,7 +128,8 @@ static const sb_answer *special_target(const wire *w)
     return status == SB_OK ? answer : NULL;
 }
 
-/* The verdict of this link of the chain; takes the reference. */
+/* The verdict of this link of the chain; takes the reference. Recursion: once, with an answer to a
+ * special name, which is closed. */
 static void got_answer(wire *w, const sb_answer *take_answer)
 {
     stop_lanes(w);

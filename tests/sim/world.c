@@ -9,8 +9,8 @@
 #include "base/mem.h"
 #include "dns/rdata.h"
 
-#define WORLD_LENGTH (620 * SB_S)
-#define RECOVERY (115 * SB_S) /* the longest healing, with room for questions after it */
+#define WORLD_LENGTH (500 * SB_S) /* ten minutes with the recovery */
+#define RECOVERY (115 * SB_S)     /* the longest healing, with room for questions after it */
 #define QUESTIONS_LEAST 110u
 #define HEDGE_BURST 50u
 #define AT_ONCE (2 * SB_MS)

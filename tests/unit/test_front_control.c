@@ -40,8 +40,12 @@ static void begin_with(int64_t group, const sb_service_setting *service)
     settings->services = service;
     settings->service_count = service ? 1 : 0;
     world_start(&w, settings);
-    sb_control_options options = {.engine = w.engine, .path = "/run/s.ctl", .uid = DAEMON_UID,
-                                  .group = group, .reload = reload, .health = health,
+    sb_control_options options = {.engine = w.engine,
+                                  .path = "/run/s.ctl",
+                                  .uid = DAEMON_UID,
+                                  .group = group,
+                                  .reload = reload,
+                                  .health = health,
                                   .context = &w};
     assert_int_equal(sb_control_new(&options, &control, &why), SB_OK);
 }
@@ -115,16 +119,21 @@ static void test_permissions(void **state)
 {
     (void)state;
     static const char *const open_verbs[] = {"status", "health", "upstreams", "log-levels"};
-    static const char *const names[] = {
-        "{\"verb\":\"services\"}", "{\"verb\":\"cache-list\"}", "{\"verb\":\"pins\"}",
-        "{\"verb\":\"explain\",\"name\":\"a.example\"}"};
+    static const char *const names[] = {"{\"verb\":\"services\"}", "{\"verb\":\"cache-list\"}",
+                                        "{\"verb\":\"pins\"}",
+                                        "{\"verb\":\"explain\",\"name\":\"a.example\"}"};
     static const char *const changes[] = {
-        "{\"verb\":\"flush\",\"all\":true}", "{\"verb\":\"reload\"}",
+        "{\"verb\":\"flush\",\"all\":true}",
+        "{\"verb\":\"reload\"}",
         "{\"verb\":\"pin\",\"name\":\"x.example\",\"addresses\":[\"192.0.2.9\"]}",
-        "{\"verb\":\"unpin\",\"name\":\"x.example\"}", "{\"verb\":\"dump\"}",
+        "{\"verb\":\"unpin\",\"name\":\"x.example\"}",
+        "{\"verb\":\"dump\"}",
         "{\"verb\":\"log\",\"subsystem\":\"http\",\"level\":\"info\"}",
-        "{\"verb\":\"warm\",\"names\":[\"a.example\"]}", "{\"verb\":\"load\",\"entries\":[]}",
-        "{\"verb\":\"upstreams-reset\"}", "{\"verb\":\"obey\"}", "{\"verb\":\"drill\"}"};
+        "{\"verb\":\"warm\",\"names\":[\"a.example\"]}",
+        "{\"verb\":\"load\",\"entries\":[]}",
+        "{\"verb\":\"upstreams-reset\"}",
+        "{\"verb\":\"obey\"}",
+        "{\"verb\":\"drill\"}"};
     static const sb_service_setting service = {.name = "app", .uri = "http://a.example"};
     begin_with(-1, &service);
     for (size_t i = 0; i < SB_ARRAY_SIZE(open_verbs); i++) {
@@ -165,22 +174,38 @@ static void test_bad_requests(void **state)
 {
     (void)state;
     static const char *const rows[] = {
-        "", " ", "x", "{}", "[]", "null", "{\"verb\":1}", "{\"verb\":\"nonsense\"}",
-        "{\"verb\":\"status\",\"verb\":\"status\"}", "{\"verb\":\"flush\"}",
-        "{\"verb\":\"flush\",\"name\":\"a\",\"all\":true}", "{\"verb\":\"flush\",\"name\":7}",
-        "{\"verb\":\"flush\",\"name\":\"a..b\"}", "{\"verb\":\"flush\",\"all\":false}",
-        "{\"verb\":\"pin\"}", "{\"verb\":\"pin\",\"name\":\"a\"}",
+        "",
+        " ",
+        "x",
+        "{}",
+        "[]",
+        "null",
+        "{\"verb\":1}",
+        "{\"verb\":\"nonsense\"}",
+        "{\"verb\":\"status\",\"verb\":\"status\"}",
+        "{\"verb\":\"flush\"}",
+        "{\"verb\":\"flush\",\"name\":\"a\",\"all\":true}",
+        "{\"verb\":\"flush\",\"name\":7}",
+        "{\"verb\":\"flush\",\"name\":\"a..b\"}",
+        "{\"verb\":\"flush\",\"all\":false}",
+        "{\"verb\":\"pin\"}",
+        "{\"verb\":\"pin\",\"name\":\"a\"}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[]}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"nope\"]}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[7]}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"1.2.3.4\"],\"for_s\":-1}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"1.2.3.4\"],\"for_s\":99999999999}",
-        "{\"verb\":\"unpin\",\"name\":\"never.pinned\"}", "{\"verb\":\"log\"}",
+        "{\"verb\":\"unpin\",\"name\":\"never.pinned\"}",
+        "{\"verb\":\"log\"}",
         "{\"verb\":\"log\",\"subsystem\":\"none\",\"level\":\"info\"}",
-        "{\"verb\":\"log\",\"subsystem\":\"http\",\"level\":\"loud\"}", "{\"verb\":\"warm\"}",
-        "{\"verb\":\"warm\",\"names\":[\"\"]}", "{\"verb\":\"load\"}",
-        "{\"verb\":\"load\",\"entries\":{}}", "{\"verb\":\"cache-list\",\"cursor\":\"x\"}",
-        "{\"verb\":\"cache-list\",\"limit\":1001}", "{\"verb\":\"explain\"}",
+        "{\"verb\":\"log\",\"subsystem\":\"http\",\"level\":\"loud\"}",
+        "{\"verb\":\"warm\"}",
+        "{\"verb\":\"warm\",\"names\":[\"\"]}",
+        "{\"verb\":\"load\"}",
+        "{\"verb\":\"load\",\"entries\":{}}",
+        "{\"verb\":\"cache-list\",\"cursor\":\"x\"}",
+        "{\"verb\":\"cache-list\",\"limit\":1001}",
+        "{\"verb\":\"explain\"}",
         "{\"verb\":\"explain\",\"name\":\"a\",\"type\":\"NOSUCH\"}"};
     begin(-1);
     for (size_t i = 0; i < SB_ARRAY_SIZE(rows); i++)
@@ -315,10 +340,10 @@ static void test_dump_and_load(void **state)
     json_object_set_new(json_array_get(evil, 0), "message", json_string("00"));
     json_array_append_new(evil, json_null());
     json_array_append_new(evil, json_pack("{s:s}", "message", "zz"));
-    json_array_append_new(evil, json_pack("{s:s, s:I}", "message",
-                                          json_string_value(json_object_get(
-                                              json_array_get(entries, 1), "message")),
-                                          "learned_ms", (json_int_t)-5));
+    json_array_append_new(
+        evil, json_pack("{s:s, s:I}", "message",
+                        json_string_value(json_object_get(json_array_get(entries, 1), "message")),
+                        "learned_ms", (json_int_t)-5));
     reply = loaded(evil);
     assert_int_equal(number(reply, "loaded"), 2);
     assert_int_equal(number(reply, "refused"), 4);
@@ -508,10 +533,11 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_permissions), cmocka_unit_test(test_bad_requests),
-        cmocka_unit_test(test_verbs),       cmocka_unit_test(test_dump_and_load),
-        cmocka_unit_test(test_regroup), cmocka_unit_test(test_peers),       cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_large_reply), cmocka_unit_test(test_client_limit),
+        cmocka_unit_test(test_permissions),  cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_verbs),        cmocka_unit_test(test_dump_and_load),
+        cmocka_unit_test(test_regroup),      cmocka_unit_test(test_peers),
+        cmocka_unit_test(test_stream),       cmocka_unit_test(test_large_reply),
+        cmocka_unit_test(test_client_limit),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }
