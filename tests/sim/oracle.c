@@ -700,7 +700,8 @@ static void note_lie(oracle *o, const parsed *p, sb_ns at)
     *cell = at > *cell ? at : *cell;
 }
 
-/* How long all who spoke of a protected name have denied it. */
+/* How long all who spoke of a protected name and type have denied it. (RFC 4074 §4.2: a denial of
+ * the name under one type does not end what still holds under another.) */
 static void note_denial(oracle *o, const parsed *p, sb_ns at)
 {
     if (p->id < 0 || p->slot < 0 || p->slot > SLOT_TXT)
@@ -709,9 +710,10 @@ static void note_denial(oracle *o, const parsed *p, sb_ns at)
     for (int slot = 0; slot <= SLOT_TXT; slot++) {
         if (p->positive || !p->serial) {
             o->denials_since[p->id][slot] = 0; /* of another type as well: the name lives */
-        } else if (slot == p->slot || name) {
-            if (o->denials_since[p->id][slot] == 0)
+        } else if (slot == p->slot) {
+            if (o->denials_since[p->id][slot] == 0 || o->denied_whole[p->id][slot] != name)
                 o->denials_since[p->id][slot] = at;
+            o->denied_whole[p->id][slot] = name;
             if (at > o->denied_last[p->id][slot])
                 o->denied_last[p->id][slot] = at;
         }
