@@ -704,8 +704,9 @@ static void note_lie(oracle *o, const parsed *p, sb_ns at)
  * the name under one type does not end what still holds under another.) */
 static void note_denial(oracle *o, const parsed *p, sb_ns at)
 {
-    if (p->id < 0 || p->slot < 0 || p->slot > SLOT_TXT)
-        return;
+    if (p->id < 0 || p->slot < 0 || p->slot > SLOT_TXT ||
+        (!p->positive && p->reply->question.checking_disabled))
+        return; /* what was not validated denies nothing that was */
     bool name = !p->positive && p->msg.rcode == SB_RCODE_NXDOMAIN;
     for (int slot = 0; slot <= SLOT_TXT; slot++) {
         if (p->positive || !p->serial) {
@@ -760,8 +761,8 @@ static void judge_denied(oracle *o, const parsed *p)
                         (double)(seen[p->slot] - 3600 * SB_S) / (double)SB_S);
         return;
     }
-    if (p->stale || !p->serial || !p->reply->edns || p->reply->question.checking_disabled)
-        return;
+    if (p->stale || !p->serial || !p->reply->edns || denied <= o->reset_at)
+        return; /* what a power loss brought back beside it, it may not have removed */
     /* An NXDOMAIN leaves other types what the authority still stands for: each is denied by its
      * own. */
     if (denied > seen[p->slot])
