@@ -11,7 +11,7 @@
 
 #define WORLD_LENGTH (500 * SB_S) /* ten minutes with the recovery */
 #define RECOVERY (115 * SB_S)     /* the longest healing, with room for questions after it */
-#define QUESTIONS_LEAST 110u
+#define QUESTIONS_LEAST 200u
 #define HEDGE_BURST 50u
 #define AT_ONCE (2 * SB_MS)
 
