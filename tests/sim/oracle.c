@@ -733,8 +733,9 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
     /* Emergency names forget by their own rule; the target of an open alias has a life of its own.
      */
     bool plain = !o->z->nodes[p->id].emergency && !o->open_chains;
-    if (plain && !p->positive && key->answered_at && key->answered_at < r->asked_at &&
-        now < key->answered_at + o->limits.keep_least && now < key->answered_at + o->limits.confirm)
+    if (plain && key->answered_at > o->reset_at && !p->positive && key->answered_at &&
+        key->answered_at < r->asked_at && now < key->answered_at + o->limits.keep_least &&
+        now < key->answered_at + o->limits.confirm)
         oracle_fail(o, "%s: denied although protected and answered %.3f s ago",
                     oracle_text(&r->question), (double)(now - key->answered_at) / (double)SB_S);
     o->doubted_seen += p->positive && p->stale && since && last > key->answered_at;
