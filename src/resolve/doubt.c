@@ -35,8 +35,8 @@ static void conclude(doubt *d)
         sb_op_finish(&attempt->op, SB_MISMATCH);
         return;
     }
-    /* This doubt is over; another type of the name has a right to its own. */
-    sb_doubts_clear(ctx->doubts, &asked->question.name, asked->question.type);
+    /* This type's doubt is over; the name's goes on for its other types. */
+    sb_doubts_end(ctx->doubts, &asked->question.name, asked->question.type);
     /* The old answer goes; the address its owner set for such days stays. */
     if (asked->policy.emergency_count > 0) {
         attempt->confirmed = true;

@@ -133,6 +133,13 @@ void sb_doubts_clear(sb_doubts *doubts, const sb_name *name, uint16_t type)
         drop(doubts, r);
 }
 
+void sb_doubts_end(sb_doubts *doubts, const sb_name *name, uint16_t type)
+{
+    record *r = find(doubts, name, type);
+    if (r)
+        drop(doubts, r);
+}
+
 sb_status sb_doubts_obey(sb_doubts *doubts, const sb_name *name, sb_ns now)
 {
     record *r = obtain(doubts, name, 0);

@@ -42,6 +42,8 @@ sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, uint16_t type, bo
 /* A positive answer of that type, or a contradiction: doubt of it and of the name begins anew next
  * time. */
 void sb_doubts_clear(sb_doubts *doubts, const sb_name *name, uint16_t type);
+/* The denial of that type was obeyed: what comes after it is a doubt of its own. */
+void sb_doubts_end(sb_doubts *doubts, const sb_name *name, uint16_t type);
 /* The operator says the denial is right: obeyed until the name is answered again. */
 SB_MUST_USE sb_status sb_doubts_obey(sb_doubts *doubts, const sb_name *name, sb_ns now);
 bool sb_doubts_obeyed(const sb_doubts *doubts, const sb_name *name);
