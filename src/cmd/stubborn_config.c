@@ -181,8 +181,6 @@ static sb_status load(const char *path, bool must_exist, bool client, sb_ns time
     }
     if (status == SB_OK)
         status = sb_settings_freeze(settings, why);
-    if (status == SB_OK)
-        status = sb_settings_usable(settings, why);
     if (status == SB_OK && !client && settings->cache.share == SB_SHARE_GROUP)
         status = group_exists("cache.share", settings->cache.share_group, why);
     if (status == SB_OK && !client && settings->listen.control_group)

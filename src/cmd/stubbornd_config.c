@@ -30,8 +30,6 @@ sb_status sb_daemon_config(sb_env *env, const char *path, const sb_settings **re
     if (status == SB_OK)
         status = sb_settings_freeze(settings, why);
     if (status == SB_OK)
-        status = sb_settings_usable(settings, why);
-    if (status == SB_OK)
         status = sb_daemon_groups(settings, why);
     if (status != SB_OK) {
         sb_settings_unref(settings);

@@ -205,9 +205,6 @@ SB_MUST_USE sb_status sb_settings_env(sb_settings *settings, sb_getenv *get, voi
 SB_MUST_USE sb_status sb_settings_freeze(sb_settings *settings, sb_why *why);
 /* Adds a sentence to the warnings; one too many, or one without memory, is left out. */
 void sb_settings_warn(sb_settings *settings, const char *sentence);
-/* Whether this version can do what is asked for: a server that would be asked in the clear instead
- * of over TLS is refused. */
-SB_MUST_USE sb_status sb_settings_usable(const sb_settings *settings, sb_why *why);
 /* A socket this instance listens on itself, also through an any-address: never an upstream. */
 bool sb_settings_own_address(const sb_settings *settings, const sb_addr *addr);
 const sb_settings *sb_settings_ref(const sb_settings *settings);

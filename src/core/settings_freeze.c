@@ -23,7 +23,6 @@ static sb_status check_listen(const sb_settings *s, sb_why *why);
 static sb_status derive_control(sb_settings *s, sb_why *why);
 static sb_status check_servers(const sb_settings *s, const sb_server_setting *servers, size_t count,
                                sb_why *why);
-static sb_status plain_only(const sb_server_setting *servers, size_t count, sb_why *why);
 static sb_status check_numbers(const sb_settings *s, sb_why *why);
 static sb_status check_services(const sb_settings *s, sb_why *why);
 static sb_status freeze_routes(sb_settings *s, sb_why *why);
@@ -53,14 +52,6 @@ sb_status sb_settings_freeze(sb_settings *s, sb_why *why)
     s->hash = hash_settings(s);
     s->frozen = true;
     return SB_OK;
-}
-
-sb_status sb_settings_usable(const sb_settings *s, sb_why *why)
-{
-    sb_status status = plain_only(s->upstreams, s->upstream_count, why);
-    for (size_t i = 0; status == SB_OK && i < s->route_count; i++)
-        status = plain_only(s->routes[i].servers, s->routes[i].server_count, why);
-    return status;
 }
 
 bool sb_settings_own_address(const sb_settings *s, const sb_addr *addr)
@@ -149,17 +140,6 @@ static sb_status check_servers(const sb_settings *s, const sb_server_setting *se
             if (sb_addr_equal(&server->addr, &servers[j].addr))
                 return complain(why, &server->origin, "upstream %s is there twice", text);
     }
-    return SB_OK;
-}
-
-static sb_status plain_only(const sb_server_setting *servers, size_t count, sb_why *why)
-{
-    char text[SB_ADDR_TEXT_MAX];
-    for (size_t i = 0; i < count; i++)
-        if (servers[i].tls_name)
-            return complain(why, &servers[i].origin,
-                            "upstream tls://%s: DNS over TLS arrives with a later version",
-                            sb_addr_text_port(&servers[i].addr, text));
     return SB_OK;
 }
 

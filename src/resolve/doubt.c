@@ -19,15 +19,14 @@ static void conclude(doubt *d)
     const sb_ctx *ctx = attempt->ctx;
     const sb_asked *asked = attempt->asked;
     bool whole = attempt->against->answer->kind == SB_KIND_NXDOMAIN;
-    uint16_t type = whole ? 0 : asked->question.type;
     bool agreeing = d->second == SB_SECOND_AGREES || d->second == SB_SECOND_NONE;
     sb_evidence evidence = {
         .is_protected = asked->policy.protect,
         .in_window = sb_doubt_in_window(ctx),
         .second = d->second,
         .liveness = d->liveness,
-        .agreed_for = sb_doubts_denied(ctx->doubts, &asked->question.name, type, agreeing,
-                                       sb_env_now(ctx->env)),
+        .agreed_for = sb_doubts_denied(ctx->doubts, &asked->question.name, asked->question.type,
+                                       whole, agreeing, sb_env_now(ctx->env)),
         .confirm = asked->policy.confirm,
         .most = asked->policy.doubt_most,
     };
@@ -36,6 +35,8 @@ static void conclude(doubt *d)
         sb_op_finish(&attempt->op, SB_MISMATCH);
         return;
     }
+    /* This type's doubt is over; the name's goes on for its other types. */
+    sb_doubts_end(ctx->doubts, &asked->question.name, asked->question.type);
     /* The old answer goes; the address its owner set for such days stays. */
     if (asked->policy.emergency_count > 0) {
         attempt->confirmed = true;

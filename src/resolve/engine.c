@@ -442,6 +442,8 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     bool overridden = is_overridden(&ctx, asked);
     if (answer->kind == SB_KIND_POSITIVE)
         sb_doubts_clear(e->doubts, &asked->question.name, asked->question.type);
+    else if (!believed && sb_question_known(&ctx, asked))
+        return; /* what is not believed replaces nothing */
     else if (believed)
         sb_engine_forget(e, asked, (sb_kind)answer->kind);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);

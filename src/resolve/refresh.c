@@ -5,6 +5,7 @@
 #include "dns/rdata.h"
 #include "resolve/flight.h"
 
+#define WARM_EVERY_S 10 /* the least, whatever the TTL: nobody may be asking */
 #define RECOVERY_EVERY (100 * SB_MS)
 
 bool sb_pace_take(sb_pace *pace, unsigned per_second, sb_ns now)
@@ -69,6 +70,8 @@ static bool wants_warming(sb_engine *e, const sb_asked *asked)
     sb_tick now = sb_l1_now(e->l1);
     if (sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &entry) != SB_OK)
         return true;
+    if (now >= entry.life.learned && now - entry.life.learned < WARM_EVERY_S * SB_TICKS_PER_S)
+        return false;
     return sb_l1_freshness(&entry, now) != SB_FRESH || sb_refresh_is_due(e->settings, &entry, now);
 }
 

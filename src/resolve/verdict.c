@@ -107,12 +107,16 @@ static record *obtain(sb_doubts *doubts, const sb_name *name, uint16_t type)
     return r;
 }
 
-sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, uint16_t type, bool agreeing,
-                       sb_ns now)
+sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, uint16_t type, bool whole,
+                       bool agreeing, sb_ns now)
 {
-    record *r = obtain(doubts, name, type);
+    record *r = obtain(doubts, name, whole ? 0 : type);
     if (!r)
         return 0;
+    /* A denial that turns from the type to the whole name, or back, goes on counting. */
+    const record *other = find(doubts, name, whole ? type : 0);
+    if (other && other->agreed_since < r->agreed_since)
+        r->agreed_since = other->agreed_since;
     if (!agreeing)
         return r->agreed_since == SB_NEVER ? 0 : now - r->agreed_since;
     if (r->agreed_since == SB_NEVER)
@@ -126,6 +130,13 @@ void sb_doubts_clear(sb_doubts *doubts, const sb_name *name, uint16_t type)
     if (r)
         drop(doubts, r);
     if ((r = find(doubts, name, type)))
+        drop(doubts, r);
+}
+
+void sb_doubts_end(sb_doubts *doubts, const sb_name *name, uint16_t type)
+{
+    record *r = find(doubts, name, type);
+    if (r)
         drop(doubts, r);
 }
 

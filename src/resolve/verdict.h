@@ -35,13 +35,15 @@ bool sb_doubt_obeys(const sb_evidence *evidence, const char **ret_reason);
 typedef struct sb_doubts sb_doubts;
 SB_MUST_USE sb_status sb_doubts_new(const uint8_t secret[16], sb_doubts **ret);
 void sb_doubts_free(sb_doubts *doubts);
-/* The name (folded) was denied at `now`, for that type or (0) altogether; agreeing: nobody who was
+/* The name (folded) was denied at `now`, for that type or as a whole; agreeing: nobody who was
  * asked said otherwise. How long that has been so. */
-sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, uint16_t type, bool agreeing,
-                       sb_ns now);
+sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, uint16_t type, bool whole,
+                       bool agreeing, sb_ns now);
 /* A positive answer of that type, or a contradiction: doubt of it and of the name begins anew next
  * time. */
 void sb_doubts_clear(sb_doubts *doubts, const sb_name *name, uint16_t type);
+/* The denial of that type was obeyed: what comes after it is a doubt of its own. */
+void sb_doubts_end(sb_doubts *doubts, const sb_name *name, uint16_t type);
 /* The operator says the denial is right: obeyed until the name is answered again. */
 SB_MUST_USE sb_status sb_doubts_obey(sb_doubts *doubts, const sb_name *name, sb_ns now);
 bool sb_doubts_obeyed(const sb_doubts *doubts, const sb_name *name);

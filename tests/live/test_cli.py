@@ -508,8 +508,7 @@ def config_check():
         check(said.code == OK and "MLFLOW_FALLBACK_IP" in said.err, said.err)
         if not os.path.exists("/etc/stubborn/stubborn.yaml"):
             check("defaults are in force" in said.out, said.out)
-        for text, word in (("cache: {share: 'group:no-such-group'}", "no-such-group"),
-                           ("upstreams: ['tls://192.0.2.1#a.example']", "DNS over TLS arrives")):
+        for text, word in (("cache: {share: 'group:no-such-group'}", "no-such-group"),):
             worse = os.path.join(a.dir, "worse.yaml")
             with open(worse, "w", encoding="utf-8") as f:
                 f.write(text + "\n")

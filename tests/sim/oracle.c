@@ -700,18 +700,21 @@ static void note_lie(oracle *o, const parsed *p, sb_ns at)
     *cell = at > *cell ? at : *cell;
 }
 
-/* How long all who spoke of a protected name have denied it. */
+/* How long all who spoke of a protected name and type have denied it. (RFC 4074 §4.2: a denial of
+ * the name under one type does not end what still holds under another.) */
 static void note_denial(oracle *o, const parsed *p, sb_ns at)
 {
-    if (p->id < 0 || p->slot < 0 || p->slot > SLOT_TXT)
-        return;
+    if (p->id < 0 || p->slot < 0 || p->slot > SLOT_TXT ||
+        (!p->positive && p->reply->question.checking_disabled))
+        return; /* what was not validated denies nothing that was */
     bool name = !p->positive && p->msg.rcode == SB_RCODE_NXDOMAIN;
     for (int slot = 0; slot <= SLOT_TXT; slot++) {
         if (p->positive || !p->serial) {
             o->denials_since[p->id][slot] = 0; /* of another type as well: the name lives */
-        } else if (slot == p->slot || name) {
-            if (o->denials_since[p->id][slot] == 0)
+        } else if (slot == p->slot) {
+            if (o->denials_since[p->id][slot] == 0 || o->denied_whole[p->id][slot] != name)
                 o->denials_since[p->id][slot] = at;
+            o->denied_whole[p->id][slot] = name;
             if (at > o->denied_last[p->id][slot])
                 o->denied_last[p->id][slot] = at;
         }
@@ -727,8 +730,12 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
     sb_ns last = o->denied_last[p->id][p->slot];
     if (o->trouble || !o->z->nodes[p->id].protect || !r->edns)
         return;
-    if (!p->positive && key->answered_at && key->answered_at < r->asked_at &&
-        now < key->answered_at + o->limits.keep_least && now < key->answered_at + o->limits.confirm)
+    /* Emergency names forget by their own rule; the target of an open alias has a life of its own.
+     */
+    bool plain = !o->z->nodes[p->id].emergency && !o->open_chains;
+    if (plain && key->answered_at > o->reset_at && !p->positive && key->answered_at &&
+        key->answered_at < r->asked_at && now < key->answered_at + o->limits.keep_least &&
+        now < key->answered_at + o->limits.confirm)
         oracle_fail(o, "%s: denied although protected and answered %.3f s ago",
                     oracle_text(&r->question), (double)(now - key->answered_at) / (double)SB_S);
     o->doubted_seen += p->positive && p->stale && since && last > key->answered_at;
@@ -758,8 +765,8 @@ static void judge_denied(oracle *o, const parsed *p)
                         (double)(seen[p->slot] - 3600 * SB_S) / (double)SB_S);
         return;
     }
-    if (p->stale || !p->serial || !p->reply->edns || p->reply->question.checking_disabled)
-        return;
+    if (p->stale || !p->serial || !p->reply->edns || denied <= o->reset_at)
+        return; /* what a power loss brought back beside it, it may not have removed */
     /* An NXDOMAIN leaves other types what the authority still stands for: each is denied by its
      * own. */
     if (denied > seen[p->slot])
@@ -795,6 +802,8 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     sb_ns now = sim_now(o->s);
     if (p->stale || !p->reply->edns || (!p->positive && !p->serial))
         return; /* proves nothing new */
+    if (p->reply->asked_at <= o->reset_at)
+        return; /* settled before what was known had to go, perhaps */
     /* Capped: within the authority's TTL, but due. */
     bool due = p->ttl_most_s <= o->limits.stale_ttl_s && p->said < p->reply->asked_at;
     if (!key->known || key->known_since <= key->denied_at) {

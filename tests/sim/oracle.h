@@ -65,8 +65,9 @@ typedef struct oracle {
     sb_ns denial_seen[ZONE_NODES_MAX][3];
     /* Lies that servers told: the last arrives then. */
     sb_ns lied[ZONE_NODES_MAX][SLOT_COUNT], lied_denial[ZONE_NODES_MAX];
-    /* Of protected names: denials since, none but denials, the last one. 0: none / not so. */
+    /* Of protected names: denials of one kind since, none but those, the last one. 0: none. */
     sb_ns denials_since[ZONE_NODES_MAX][3], denied_last[ZONE_NODES_MAX][3];
+    bool denied_whole[ZONE_NODES_MAX][3];
     sb_ns pin_since[ZONE_NODES_MAX], pin_until[ZONE_NODES_MAX];
     sb_ns hosts_since[ZONE_NODES_MAX],
         hosts_until[ZONE_NODES_MAX]; /* grace: edges of two seconds */

@@ -11,7 +11,7 @@
 
 #define WORLD_LENGTH (500 * SB_S) /* ten minutes with the recovery */
 #define RECOVERY (115 * SB_S)     /* the longest healing, with room for questions after it */
-#define QUESTIONS_LEAST 110u
+#define QUESTIONS_LEAST 200u
 #define HEDGE_BURST 50u
 #define AT_ONCE (2 * SB_MS)
 
@@ -450,15 +450,16 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
         oracle_fail(&w->o, "two queries for %s outstanding at %s", oracle_text(q), sv->name);
     if (sb_edns_option(&query->edns, 8, &(sb_span){0}))
         oracle_fail(&w->o, "client EDNS options leak upstream");
-    if (!zone_find(&w->z, &q->name))
+    const zone_node *node = zone_find(&w->z, &q->name);
+    if (!node)
         return; /* of junk */
     /* A dead route is probed with questions that had good answers. */
     sb_upstreams *ups = w->d.up ? sb_engine_upstreams(w->d.engine) : NULL;
     bool dead = !ups || sb_pool_dead(ups, sb_upstreams_pool(ups, &q->name));
     oracle_key *key = oracle_key_of(&w->o, q);
     /* What was on its way while the settings changed may have been stored by either. */
-    if (key && !dead && query->edns.present && w->o.reset_at + 5 * SB_S < key->seen_at &&
-        oracle_needless(&w->o, q))
+    if (key && !dead && !node->protect && query->edns.present &&
+        w->o.reset_at + 5 * SB_S < key->seen_at && oracle_needless(&w->o, q))
         oracle_fail(&w->o, "%s was asked upstream although fresh for %.1f s more", oracle_text(q),
                     (double)(key->fresh_until - sim_now(w->s)) / (double)SB_S);
     /* All dead for a minute: about one question a second, whatever clients do. */
@@ -470,7 +471,7 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
     if (w->all_bad_since == SB_NEVER || sim_now(w->s) - w->all_bad_since < 60 * SB_S ||
         sim_now(w->s) - w->o.reset_at < 60 * SB_S)
         return;
-    if (++w->window_count > 40 + 6 * w->server_count)
+    if (++w->window_count > 60 + 6 * w->server_count)
         oracle_fail(&w->o, "a storm: %u queries in ten seconds of a long outage", w->window_count);
 }
 

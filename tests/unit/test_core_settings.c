@@ -412,19 +412,6 @@ static void a_fallback_of_no_host_is_a_warning(void **state)
     }
 }
 
-static void what_is_not_there_is_refused(void **state)
-{
-    (void)state;
-    const variable variables[] = {{"STUBBORN_SERVERS", "10.0.0.1,tls://10.0.0.2#x"}, {NULL, NULL}};
-    sb_settings *s = fresh(NULL);
-    sb_why why = {""};
-    assert_int_equal(sb_settings_env(s, get, (void *)variables, NULL), SB_OK);
-    assert_int_equal(sb_settings_freeze(s, NULL), SB_OK);
-    assert_int_equal(sb_settings_usable(s, &why), SB_INVALID);
-    assert_non_null(strstr(why.text, "tls://10.0.0.2"));
-    sb_settings_unref(s);
-}
-
 static void a_configured_mlflow_stays(void **state)
 {
     (void)state;
@@ -746,7 +733,6 @@ int main(void)
         cmocka_unit_test(lists_are_bounded),
         cmocka_unit_test(a_literal_needs_no_fallback),
         cmocka_unit_test(a_fallback_of_no_host_is_a_warning),
-        cmocka_unit_test(what_is_not_there_is_refused),
         cmocka_unit_test(a_configured_mlflow_stays),
         cmocka_unit_test(who_may_ask_must_be_said),
         cmocka_unit_test(cross_field_rules),

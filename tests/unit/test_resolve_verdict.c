@@ -138,16 +138,16 @@ static void agreement_is_counted_from_the_first(void **state)
     (void)state;
     sb_doubts *d = doubts_new();
     sb_name a = name_of("a.example"), b = name_of("b.example");
-    assert_int_equal(sb_doubts_denied(d, &a, 0, false, 10 * SB_S), 0); /* nobody to agree */
-    assert_int_equal(sb_doubts_denied(d, &a, 0, true, 100 * SB_S), 0);
-    assert_int_equal(sb_doubts_denied(d, &b, 0, true, 150 * SB_S), 0);
-    assert_int_equal(sb_doubts_denied(d, &a, 0, true, 160 * SB_S), 60 * SB_S);
+    assert_int_equal(sb_doubts_denied(d, &a, 1, true, false, 10 * SB_S), 0); /* nobody to agree */
+    assert_int_equal(sb_doubts_denied(d, &a, 1, true, true, 100 * SB_S), 0);
+    assert_int_equal(sb_doubts_denied(d, &b, 1, true, true, 150 * SB_S), 0);
+    assert_int_equal(sb_doubts_denied(d, &a, 1, true, true, 160 * SB_S), 60 * SB_S);
     /* A second server that is silent breaks no agreement, and adds none. */
-    assert_int_equal(sb_doubts_denied(d, &a, 0, false, 170 * SB_S), 70 * SB_S);
-    assert_int_equal(sb_doubts_denied(d, &a, 0, true, 400 * SB_S), 300 * SB_S);
+    assert_int_equal(sb_doubts_denied(d, &a, 1, true, false, 170 * SB_S), 70 * SB_S);
+    assert_int_equal(sb_doubts_denied(d, &a, 1, true, true, 400 * SB_S), 300 * SB_S);
     sb_doubts_clear(d, &a, 1); /* it was answered */
-    assert_int_equal(sb_doubts_denied(d, &a, 0, true, 500 * SB_S), 0);
-    assert_int_equal(sb_doubts_denied(d, &b, 0, true, 500 * SB_S), 350 * SB_S);
+    assert_int_equal(sb_doubts_denied(d, &a, 1, true, true, 500 * SB_S), 0);
+    assert_int_equal(sb_doubts_denied(d, &b, 1, true, true, 500 * SB_S), 350 * SB_S);
     sb_doubts_clear(d, &(sb_name){.size = 1}, 1); /* never heard of */
     sb_doubts_free(d);
     sb_doubts_free(NULL);
@@ -161,7 +161,7 @@ static void the_operators_word(void **state)
     assert_false(sb_doubts_obeyed(d, &a));
     assert_int_equal(sb_doubts_obey(d, &a, SB_S), SB_OK);
     assert_true(sb_doubts_obeyed(d, &a));
-    assert_int_equal(sb_doubts_denied(d, &a, 0, true, 3 * SB_S), 2 * SB_S);
+    assert_int_equal(sb_doubts_denied(d, &a, 1, true, true, 3 * SB_S), 2 * SB_S);
     assert_true(sb_doubts_obeyed(d, &a));
     sb_doubts_clear(d, &a, 1); /* holds until the name is answered again */
     assert_false(sb_doubts_obeyed(d, &a));
@@ -176,12 +176,13 @@ static void the_table_is_bounded(void **state)
     for (unsigned i = 0; i < SB_DOUBTS_MAX + 100; i++) {
         snprintf(text, sizeof text, "n%u.example", i);
         sb_name name = name_of(text);
-        assert_int_equal(sb_doubts_denied(d, &name, 0, true, (sb_ns)i * SB_S), 0);
+        assert_int_equal(sb_doubts_denied(d, &name, 1, true, true, (sb_ns)i * SB_S), 0);
     }
     sb_name last = name_of(text), first = name_of("n0.example");
     sb_ns now = (SB_DOUBTS_MAX + 200) * SB_S;
-    assert_int_equal(sb_doubts_denied(d, &last, 0, true, now), 101 * SB_S);
-    assert_int_equal(sb_doubts_denied(d, &first, 0, true, now), 0); /* the oldest begins anew */
+    assert_int_equal(sb_doubts_denied(d, &last, 1, true, true, now), 101 * SB_S);
+    assert_int_equal(sb_doubts_denied(d, &first, 1, true, true, now),
+                     0); /* the oldest begins anew */
     sb_doubts_free(d);
 }
 
