@@ -126,6 +126,13 @@ static void release_followers(sb_exchange *x)
     }
 }
 
+/* A stream loses nothing, and a doubt has its time for TCP: only a datagram is worth it. */
+void sb_exchange_repeat(sb_exchange *x)
+{
+    if (sb_op_running(&x->op) && !x->following && !x->over_tcp)
+        resend_udp(x);
+}
+
 void sb_exchange_fini(sb_exchange *x)
 {
     if (x->server)
@@ -213,12 +220,6 @@ static void rearm_resend(sb_exchange *x)
     sb_ns wait = x->resend_wait * 2;
     x->resend_wait = wait > RESEND_WAIT_MOST ? RESEND_WAIT_MOST : wait;
     sb_timer_set(x->op.env, &x->resend, sb_env_now(x->op.env) + x->resend_wait);
-}
-
-void sb_exchange_repeat(sb_exchange *x)
-{
-    if (sb_op_running(&x->op) && !x->following)
-        resend(&x->resend);
 }
 
 static void ask_tcp(sb_exchange *x)

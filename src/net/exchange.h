@@ -80,7 +80,7 @@ typedef struct sb_exchange {
 void sb_exchange_start(sb_exchange *x, sb_upstreams *ups, sb_upstream *server,
                        const sb_question *question, uint32_t flight, sb_op *parent, sb_ns deadline,
                        void (*done)(sb_op *));
-/* Sends the query once more at once, if it may: somebody waits for this very server. */
+/* Sends a datagram once more at once, if it may: somebody waits for this very server. */
 void sb_exchange_repeat(sb_exchange *x);
 /* After the end (done or cancel): drops references. Idempotent on zeroed memory. */
 void sb_exchange_fini(sb_exchange *x);

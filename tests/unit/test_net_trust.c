@@ -218,6 +218,29 @@ static void folding_without_tcp(void **state)
     }
 }
 
+/* Whoever waits for the server has it repeat a datagram, but neither gives up on TCP before its
+ * time nor on a connection. */
+static void repeated_at_once(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    start(w);
+    sb_exchange_repeat(&w->x);
+    assert_int_equal(last_socket(w)->writes, 2);
+    udp_reply(w, (script){.address = true, .folds = true});
+    assert_int_equal(w->f->count, 2);
+    sb_exchange_repeat(&w->x);
+    assert_false(w->x.plain);
+    tcp_connect(w);
+    sb_exchange_repeat(&w->x);
+    assert_int_equal(w->f->count, 2);
+    assert_int_equal(last_socket(w)->writes, 1);
+    over_tcp(w, good);
+    ended(w, SB_OK);
+    sb_exchange_repeat(&w->x); /* over */
+    finish(w);
+}
+
 static void cookies_are_learned(void **state)
 {
     (void)state;
@@ -448,19 +471,13 @@ static void oversized_datagrams(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(letters_are_mixed),
-        cmocka_unit_test(nothing_learned_keeps_the_case),
-        cmocka_unit_test(a_folding_server),
-        cmocka_unit_test(one_guess_switches_nothing_off),
-        cmocka_unit_test(folding_without_tcp),
-        cmocka_unit_test(cookies_are_learned),
-        cmocka_unit_test(servers_without_cookies),
-        cmocka_unit_test(doubtful_cookies),
-        cmocka_unit_test(a_server_that_lost_its_cookies),
-        cmocka_unit_test(bad_cookie),
-        cmocka_unit_test(options_are_refused),
-        cmocka_unit_test(ttls_are_sane),
-        cmocka_unit_test(oversized_datagrams),
+        cmocka_unit_test(letters_are_mixed),   cmocka_unit_test(nothing_learned_keeps_the_case),
+        cmocka_unit_test(a_folding_server),    cmocka_unit_test(one_guess_switches_nothing_off),
+        cmocka_unit_test(folding_without_tcp), cmocka_unit_test(repeated_at_once),
+        cmocka_unit_test(cookies_are_learned), cmocka_unit_test(servers_without_cookies),
+        cmocka_unit_test(doubtful_cookies),    cmocka_unit_test(a_server_that_lost_its_cookies),
+        cmocka_unit_test(bad_cookie),          cmocka_unit_test(options_are_refused),
+        cmocka_unit_test(ttls_are_sane),       cmocka_unit_test(oversized_datagrams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
