@@ -391,7 +391,7 @@ static sb_status failure(sb_tls *tls, int result, sb_why *why)
         return sb_why_set(why, SB_NOMEM, "out of memory for TLS");
     }
     if (of_tls && reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
-        return sb_why_set(why, SB_REFUSED, "the certificate does not verify: %s",
+        return sb_why_set(why, SB_UNTRUSTED, "the certificate does not verify: %s",
                           X509_verify_cert_error_string(verified));
     if (of_tls && reason > SSL_AD_REASON_OFFSET)
         return sb_why_set(why, SB_UNSUPPORTED, "the server turns us away: %s",

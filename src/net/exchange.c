@@ -648,7 +648,7 @@ static void report(sb_exchange *x)
         break;
     case SB_MALFORMED:
         break;
-    default:
+    default: /* also a certificate that does not verify: there is nobody to ask */
         counter = SB_COUNT_UP_UNREACHABLE;
         break;
     }

@@ -414,6 +414,29 @@ static void exchanges_over_tls(void **state)
     finish_conn();
 }
 
+/* Who cannot prove its name is no server, whichever question it is for: refusals of one name that
+ * are the name's own come from those who can. */
+static void an_untrusted_server(void **state)
+{
+    (void)state;
+    world *w = begin_conn();
+    w->f->has_tls = true;
+    w->server.tls_name = "dns.example";
+    assert_int_equal(sb_upstreams_configure(w->f->ups, &w->settings, NULL), SB_OK);
+    w->up = sb_upstreams_pool(w->f->ups, &w->question.name)->servers[0];
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(w->up->breaker, SB_BREAKER_CLOSED);
+        start(w);
+        ends(i, SB_UNTRUSTED); /* in the handshake */
+        ended(w, SB_UNTRUSTED);
+        assert_int_equal(w->up->failures, i + 1);
+    }
+    assert_int_equal(w->up->breaker, SB_BREAKER_OPEN);
+    assert_int_equal(sb_stats_get(&w->f->stats, SB_COUNT_UP_REFUSED), 0);
+    assert_int_equal(connections(), 3);
+    finish_conn();
+}
+
 /* The probe of a server behind a connection that died is not lost in it for ever. */
 static void a_silent_connection_and_exchanges(void **state)
 {
@@ -463,6 +486,7 @@ int main(void)
         cmocka_unit_test(renewal),
         cmocka_unit_test(strays),
         cmocka_unit_test(exchanges_over_tls),
+        cmocka_unit_test(an_untrusted_server),
         cmocka_unit_test(a_silent_connection_and_exchanges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
