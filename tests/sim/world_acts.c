@@ -565,7 +565,7 @@ static void clocks(void *context, uint64_t argument)
     if (kind == 0) {
         sim_wall_step(w->s, sb_rand_range(r, -86400 * SB_S, 86400 * SB_S));
     } else if (kind == 1) {
-        sim_wall_step(w->s, sb_rand_range(r, -2 * SB_S, 2 * SB_S));
+        sim_wall_step(w->s, sb_rand_range(r, -ORACLE_SMALL_STEP, ORACLE_SMALL_STEP));
     } else {
         sb_ns slept = sb_rand_range(r, SB_S, 300 * SB_S);
         /* A question under way when the lid closes has no time left when it opens. */
