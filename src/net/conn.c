@@ -12,6 +12,8 @@
 #define FRAMES_FIRST 2048 /* most responses over TCP fit */
 /* Silence after which another way is tried: the first SYN's retransmission is due by then. */
 #define MUTE_PATIENCE SB_S
+#define CONNS_USUAL 2u /* one, another while the first is full or mute */
+#define ONE_BY_ONE_FOR (600 * SB_S) /* then pipelining is tried again */
 
 struct sb_conn {
     sb_env *env;
@@ -24,6 +26,7 @@ struct sb_conn {
     unsigned abandoned; /* dropped unanswered: that many responses may yet come */
     unsigned strays;
     bool up;
+    bool useful;      /* has answered something */
     bool suspect;     /* let a query time out: takes none while there is another way */
     sb_ns mute_since; /* the connect, or the first query since the last sign of life; 0: none */
     sb_frames frames;
@@ -31,7 +34,9 @@ struct sb_conn {
 
 static sb_conn *choose(sb_upstream *server);
 static sb_status open_conn(sb_upstreams *ups, sb_upstream *server, sb_conn **ret);
-static sb_conn **free_slot(sb_upstream *server);
+static sb_conn **free_slot(sb_upstream *server, sb_ns now);
+static bool is_one_by_one(const sb_upstream *server, sb_ns now);
+static bool has_room(const sb_conn *conn);
 static sb_status put_on(sb_conn *conn, sb_conn_query *query);
 static void take_off(sb_conn_query *query);
 static sb_status send_query(sb_conn *conn, sb_conn_query *query);
@@ -163,24 +168,35 @@ static sb_conn *choose(sb_upstream *server)
     sb_conn *best = NULL;
     for (unsigned i = 0; i < SB_CONNS_MAX; i++) {
         sb_conn *conn = server->conns[i];
-        if (conn && !is_suspect(conn) && conn->count < SB_CONN_QUERIES_MAX &&
-            (!best || (conn->up && !best->up)))
+        if (conn && !is_suspect(conn) && has_room(conn) && (!best || (conn->up && !best->up)))
             best = conn;
     }
     return best;
 }
 
-/* Or, with no room for another, a suspect one. */
+static bool is_one_by_one(const sb_upstream *server, sb_ns now)
+{
+    return server->one_by_one_until > now;
+}
+
+static bool has_room(const sb_conn *conn)
+{
+    return conn->count < (is_one_by_one(conn->server, sb_env_now(conn->env)) ? 1u : SB_CONN_QUERIES_MAX);
+}
+
+/* Or, with no room for another, the emptiest there is. */
 static sb_status open_conn(sb_upstreams *ups, sb_upstream *server, sb_conn **ret)
 {
     sb_env *env = sb_upstreams_env(ups);
-    sb_conn **slot = free_slot(server);
+    sb_conn **slot = free_slot(server, sb_env_now(env));
     if (!slot) {
-        for (unsigned i = 0; i < SB_CONNS_MAX; i++) {
-            if (server->conns[i]->count < SB_CONN_QUERIES_MAX) {
-                *ret = server->conns[i];
-                return SB_OK;
-            }
+        sb_conn *least = NULL;
+        for (unsigned i = 0; i < SB_CONNS_MAX; i++)
+            if (server->conns[i] && (!least || server->conns[i]->count < least->count))
+                least = server->conns[i];
+        if (least->count < SB_CONN_QUERIES_MAX) {
+            *ret = least;
+            return SB_OK;
         }
         sb_count(sb_upstreams_stats(ups), SB_COUNT_LIMIT_UP_PIPELINE);
         return SB_LIMIT;
@@ -208,15 +224,21 @@ static sb_status open_conn(sb_upstreams *ups, sb_upstream *server, sb_conn **ret
 }
 
 /* A suspect connection that nobody waits for makes room. */
-static sb_conn **free_slot(sb_upstream *server)
+static sb_conn **free_slot(sb_upstream *server, sb_ns now)
 {
     sb_list none;
-    for (unsigned i = 0; i < SB_CONNS_MAX; i++)
+    unsigned open = 0, most = is_one_by_one(server, now) ? SB_CONNS_MAX : CONNS_USUAL;
+    sb_conn **slot = NULL;
+    for (unsigned i = 0; i < SB_CONNS_MAX; i++) {
+        open += server->conns[i] != NULL;
         if (!server->conns[i])
-            return &server->conns[i];
+            slot = &server->conns[i];
+    }
+    if (slot && open < most)
+        return slot;
     for (unsigned i = 0; i < SB_CONNS_MAX; i++) {
         sb_conn *conn = server->conns[i];
-        if (!is_suspect(conn) || conn->count > 0)
+        if (!conn || !is_suspect(conn) || conn->count > 0)
             continue;
         conn->env->ops->close(conn->env, conn->socket);
         detach(conn, &none);
@@ -323,26 +345,32 @@ static void received(void *owner, sb_socket socket, const uint8_t *bytes, size_t
 }
 
 /* The socket is already gone. One that stood may have been closed for being idle, or by a server
- * that restarts, just when a query was on its way (RFC 7766 §6.2.4). */
+ * that restarts, just when a query was on its way (RFC 7766 §6.2.4): worth another try. There are
+ * servers that close after each answer, or at the second question: they show it by doing so again.
+ */
 static void closed(void *owner, sb_socket socket, sb_status why)
 {
     sb_conn *conn = owner;
     sb_upstreams *ups = conn->ups;
     sb_upstream *server = conn->server;
-    bool stood = conn->up;
+    bool stood = conn->up, crowded = conn->count > 1, before = false;
+    unsigned moves_max = conn->useful ? SB_CONN_MOVES_MAX : crowded ? 2 : 1;
     sb_list queries, over;
     (void)socket;
     detach(conn, &queries);
     sb_list_init(&over);
     sb_list_each_safe (it, &queries) {
         const sb_conn_query *query = sb_container_of(it, sb_conn_query, link);
-        if (stood && !query->again)
+        before = before || query->moves > 0;
+        if (stood && query->moves < moves_max)
             continue;
         sb_list_remove(it);
         sb_list_push(&over, it);
     }
+    if (stood && crowded && before)
+        server->one_by_one_until = sb_env_now(sb_upstreams_env(ups)) + ONE_BY_ONE_FOR;
     sb_list_each (it, &queries)
-        sb_container_of(it, sb_conn_query, link)->again = true;
+        sb_container_of(it, sb_conn_query, link)->moves++;
     move_on(ups, server, &queries);
     fail_all(&over, why == SB_OK ? SB_CLOSED : why);
 }
@@ -358,6 +386,7 @@ static bool deliver(sb_conn *conn, sb_span message)
             continue;
         conn->strays = 0;
         query->answered = true;
+        conn->useful = true;
         query->events->received(query, message.data, message.size);
         return true;
     }
@@ -407,7 +436,7 @@ static void move_on(sb_upstreams *ups, sb_upstream *server, sb_list *queries)
         status = open_conn(ups, server, &fresh);
     for (sb_list *it; (it = sb_list_pop(queries));) {
         sb_conn_query *query = sb_container_of(it, sb_conn_query, link);
-        if (status == SB_OK && fresh->count >= SB_CONN_QUERIES_MAX)
+        if (status == SB_OK && !has_room(fresh))
             status = open_conn(ups, server, &fresh);
         if (status == SB_OK)
             status = put_on(fresh, query);

@@ -2,8 +2,10 @@
  * server has it (RFC 7766, 7858).
  *
  * At most two per server. Queries are pipelined, responses come in any order and are told apart by
- * ID. A connection that ends asks what it left unanswered once more on a fresh one. Never looks
- * into a message beyond its ID and never judges a server. Loop thread. */
+ * ID. What a connection that ends left unanswered is asked again on a fresh one. A server that
+ * keeps closing on several queries gets them one by one, on up to eight connections (RFC 7766
+ * §6.2.1.1 wants pipelining, not everybody does it). Never looks into a message beyond its ID and
+ * never judges a server. Loop thread. */
 #ifndef SB_NET_CONN_H
 #define SB_NET_CONN_H
 
@@ -12,6 +14,7 @@
 #define SB_CONN_QUERIES_MAX 64     /* outstanding on one connection: what servers commonly queue */
 #define SB_CONN_QUERY_SIZE_MAX 512 /* header, question, OPT with cookie and padding, with room */
 #define SB_CONN_IDLE (10 * SB_S)   /* common among servers; RFC 7766 §6.2.3 wants seconds */
+#define SB_CONN_MOVES_MAX 16       /* of a query off connections that end after some answers */
 #define SB_CONN_STRAYS_MAX 8       /* responses to nothing asked in a row: not worth talking to */
 
 typedef struct sb_conn sb_conn;
@@ -34,10 +37,11 @@ struct sb_conn_query {
     sb_list link;
     sb_ns asked_at;
     uint16_t id;
-    bool written, answered, again;
+    bool written, answered;
+    uint8_t moves; /* to a fresh connection, as the one before ended */
 };
 
-/* Puts the query on a connection, opening one where needed. SB_LIMIT (counted) when both are full,
+/* Puts the query on a connection, opening one where needed. SB_LIMIT (counted) when all are full,
  * SB_UNSUPPORTED where TLS is not to be had, errors of connecting; `failed` is not called then. */
 SB_MUST_USE sb_status sb_conn_ask(sb_conn_query *query, sb_upstreams *ups, sb_upstream *server,
                                   const sb_conn_events *events);

@@ -453,6 +453,7 @@ void sb_upstreams_reset(sb_upstreams *ups)
         server->udp = server->stream = (sb_latency){0};
         server->success_permille = 1000;
         server->no_edns = false;
+        server->one_by_one_until = 0;
     }
 }
 

@@ -12,7 +12,7 @@
 #include "net/latency.h"
 #include "net/manners.h"
 
-#define SB_CONNS_MAX 2 /* connections per server: one, another while the first is full or mute */
+#define SB_CONNS_MAX 8 /* connections per server (net/conn) */
 
 typedef enum sb_breaker { SB_BREAKER_CLOSED, SB_BREAKER_OPEN, SB_BREAKER_HALF_OPEN } sb_breaker;
 /* "closed", "open", "half-open". Static storage. */
@@ -42,6 +42,7 @@ typedef struct sb_upstream {
     sb_latency udp, stream; /* round trips per protocol */
     sb_manners manners;     /* case, cookies */
     struct sb_conn *conns[SB_CONNS_MAX]; /* open connections (net/conn), NULL where none */
+    sb_ns one_by_one_until;              /* closes on pipelined queries: one a connection until then */
     sb_ns unanswered_since; /* first query since the last sign of life */
     unsigned unanswered;    /* queries since then */
     sb_ns last_success, last_failure;

@@ -20,9 +20,11 @@ static size_t forged(server *sv, const sb_msg *query, const sb_question *questio
 static void send_all(server *sv, const sb_msg *query, const sb_addr *to, const uint8_t *bytes,
                      size_t size);
 static void stream_message(server *sv, sb_socket conn, const uint8_t *bytes, size_t size);
+static void close_conn(server *sv, int at);
 
 #define COOKIE_OPTION 20 /* code, size, client's and server's eight bytes */
-static size_t cookie(const sb_msg *query, uint8_t option[COOKIE_OPTION], bool *ret_known);
+static size_t cookie(const server *sv, const sb_msg *query, uint8_t option[COOKIE_OPTION],
+                     bool *ret_known);
 
 static uint8_t scratch[SB_MSG_MAX + 2];
 
@@ -214,7 +216,7 @@ static size_t honest(server *sv, const sb_msg *query, bool stream, uint8_t *out,
     sb_builder_question(&b, &question);
     uint8_t option[COOKIE_OPTION];
     bool known = true;
-    size_t option_size = sv->cookies ? cookie(query, option, &known) : 0;
+    size_t option_size = sv->cookies ? cookie(sv, query, option, &known) : 0;
     bool refused = sv->strict && !known && !stream;
     bool lies = (sv->mode == SERVER_DENYING || sv->mode == SERVER_LYING) && sv->world->lie;
     unsigned rcode = SB_RCODE_BADCOOKIE & 15;
@@ -240,8 +242,9 @@ static size_t honest(server *sv, const sb_msg *query, bool stream, uint8_t *out,
 }
 
 /* The COOKIE option to answer with; 0 when the query has none. The server's part is the client's,
- * turned over: enough to tell whether it came from us. */
-static size_t cookie(const sb_msg *query, uint8_t option[COOKIE_OPTION], bool *ret_known)
+ * under its secret: enough to tell whether it came from us. */
+static size_t cookie(const server *sv, const sb_msg *query, uint8_t option[COOKIE_OPTION],
+                     bool *ret_known)
 {
     sb_span theirs;
     if (!sb_edns_option(&query->edns, SB_OPT_COOKIE, &theirs) || theirs.size < 8)
@@ -251,8 +254,10 @@ static size_t cookie(const sb_msg *query, uint8_t option[COOKIE_OPTION], bool *r
     sb_write_u16(&w, 16);
     sb_write_bytes(&w, theirs.data, 8);
     for (unsigned i = 0; i < 8; i++)
-        sb_write_u8(&w, (uint8_t)~theirs.data[i]);
+        sb_write_u8(&w, (uint8_t)~(theirs.data[i] ^ sv->cookie_secret));
     *ret_known = theirs.size == 16 && memcmp(theirs.data + 8, option + 12, 8) == 0;
+    if (sv->garbles)
+        option[4] ^= 1;
     return w.size;
 }
 
@@ -265,7 +270,7 @@ static size_t short_reply(server *sv, const sb_msg *query, unsigned rcode, uint1
     size_t size = ede == SB_EDE_NONE ? 0 : 6;
     bool known;
     if (sv->cookies)
-        size += cookie(query, options + size, &known);
+        size += cookie(sv, query, options + size, &known);
     if (sv->folds)
         sb_name_fold(&question.name);
     sb_builder_init(&b, out, capacity, query->id,
@@ -298,7 +303,7 @@ static bool accepted(sim_host *host, sim *s, sb_socket conn)
         if (sb_socket_valid(sv->conn[i].socket))
             continue;
         sv->conn[i].socket = conn;
-        sv->conn[i].size = 0;
+        sv->conn[i].size = sv->conn[i].answered = 0;
         sv->conns++;
         return true;
     }
@@ -346,6 +351,11 @@ static void stream_message(server *sv, sb_socket conn, const uint8_t *bytes, siz
     sb_msg query;
     if (sb_msg_parse(bytes, size, &query) != SB_OK || !query.has_question)
         return;
+    int at = conn_index(sv, conn);
+    if (sv->closes_late && sv->conn[at].answered >= sv->answers_per_conn) {
+        close_conn(sv, at);
+        return;
+    }
     sv->stream_queries++;
     if (sv->world->asked)
         sv->world->asked(sv->world->context, sv, &query, true);
@@ -356,10 +366,19 @@ static void stream_message(server *sv, sb_socket conn, const uint8_t *bytes, siz
     if (sv->mode == SERVER_RESETTING) {
         sim_conn_write(sv->s, conn, scratch, 2 + n / 2);
         sim_conn_reset(sv->s, conn);
-        sv->conn[conn_index(sv, conn)].socket = (sb_socket){0};
+        sv->conn[at].socket = (sb_socket){0};
         return;
     }
     sim_conn_write(sv->s, conn, scratch, n + 2);
+    if (++sv->conn[at].answered == sv->answers_per_conn && !sv->closes_late)
+        close_conn(sv, at);
+}
+
+/* What was said arrives first. */
+static void close_conn(server *sv, int at)
+{
+    sim_conn_close(sv->s, sv->conn[at].socket);
+    sv->conn[at].socket = (sb_socket){0};
 }
 
 static void closed(sim_host *host, sim *s, sb_socket conn, sb_status why)

@@ -36,6 +36,7 @@ static void said(void *context, server *sv, const sb_question *question, const u
 static void packet(void *context, const sim_packet *p);
 static void upstream_query(world *w, const sim_packet *p, const server *sv, const sb_msg *query);
 static void forge(world *w, const sim_packet *p, const server *sv, const sb_msg *query);
+static size_t lucky(world *w, const sb_msg *query, uint8_t *bytes, size_t size);
 static void hedge_budget(world *w, const sb_addr *before, bool first);
 static void single_flight(world *w, const sb_event *e);
 static void event(void *context, const sb_event *e);
@@ -88,6 +89,7 @@ bool world_run(world *w, uint64_t seed, bool verbose)
     w->questions = 0;
     w->evictions_seen = 0;
     w->window_index = w->window_count = 0;
+    memset(w->asked, 0, sizeof w->asked);
     w->all_bad_since = SB_NEVER;
     sb_log_set_sink(quiet, w);
     for (unsigned i = 0; i < SB_LOG_SUBSYSTEM_COUNT; i++)
@@ -142,7 +144,7 @@ static void choose(world *w)
     unsigned n = 3 + (unsigned)sb_rand_below(r, 7);
     w->actors = 0;
     while (n > 0) {
-        unsigned actor = (unsigned)sb_rand_below(r, ACTOR_COUNT);
+        unsigned actor = (unsigned)sb_rand_below(r, ACTOR_MANNERS);
         if ((actor == ACTOR_NO_MEMORY || actor == ACTOR_NO_SOCKETS || actor == ACTOR_NO_DISK) &&
             !sb_rand_chance(r, 250))
             continue;
@@ -150,6 +152,7 @@ static void choose(world *w)
             n--;
         w->actors |= (uint64_t)1 << actor;
     }
+    world_manners_choose(w);
 }
 
 /* --- settings --- */
@@ -278,7 +281,7 @@ static void limits(world *w)
     };
     /* An alias without SOA looks open. */
     w->o.quick = w->o.quick && !world_has(w, ACTOR_BIG) && !world_has(w, ACTOR_TRUNCATING) &&
-                 !world_has(w, ACTOR_NO_EDNS) &&
+                 !world_has(w, ACTOR_NO_EDNS) && w->actors >> ACTOR_MANNERS == 0 &&
                  (a->cache.patience < 0 || a->cache.patience > 20 * SB_MS) &&
                  (b->cache.patience < 0 || b->cache.patience > 20 * SB_MS);
     w->o.open_chains = world_has(w, ACTOR_OPEN_CHAINS) || world_has(w, ACTOR_BARE);
@@ -435,6 +438,19 @@ static void packet(void *context, const sim_packet *p)
     oracle_fail(&w->o, "a packet to nobody");
 }
 
+/* The server was asked the same a moment ago, and has doubtful manners: an exchange asks it once
+ * more for its cookie, or plainly, while another server may have answered. */
+static bool goes_on(world *w, uint64_t tag)
+{
+    bool found = false;
+    for (unsigned i = 0; i < SB_ARRAY_SIZE(w->asked); i++)
+        found = found || (w->asked[i].tag == tag && sim_now(w->s) - w->asked[i].at < 5 * SB_S);
+    w->asked[w->asked_next].tag = tag;
+    w->asked[w->asked_next].at = sim_now(w->s);
+    w->asked_next = (w->asked_next + 1) % SB_ARRAY_SIZE(w->asked);
+    return found && (world_has(w, ACTOR_FOLDING) || world_has(w, ACTOR_COOKIES));
+}
+
 static void upstream_query(world *w, const sim_packet *p, const server *sv, const sb_msg *query)
 {
     const sb_question *q = &query->question;
@@ -453,13 +469,14 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
     const zone_node *node = zone_find(&w->z, &q->name);
     if (!node)
         return; /* of junk */
+    bool continues = goes_on(w, tag);
     /* A dead route is probed with questions that had good answers. */
     sb_upstreams *ups = w->d.up ? sb_engine_upstreams(w->d.engine) : NULL;
     bool dead = !ups || sb_pool_dead(ups, sb_upstreams_pool(ups, &q->name));
     oracle_key *key = oracle_key_of(&w->o, q);
     /* What was on its way while the settings changed may have been stored by either. */
     if (key && !dead && !node->protect && query->edns.present &&
-        w->o.reset_at + 5 * SB_S < key->seen_at && oracle_needless(&w->o, q))
+        w->o.reset_at + 5 * SB_S < key->seen_at && oracle_needless(&w->o, q) && !continues)
         oracle_fail(&w->o, "%s was asked upstream although fresh for %.1f s more", oracle_text(q),
                     (double)(key->fresh_until - sim_now(w->s)) / (double)SB_S);
     /* All dead for a minute: about one question a second, whatever clients do. */
@@ -498,11 +515,34 @@ static void forge(world *w, const sim_packet *p, const server *sv, const sb_msg 
         sb_builder_question(&b, &query->question);
         zone_forge(NULL, NULL, &query->question, &b);
         size_t size = sb_builder_finish(&b);
+        if (knows_port && sb_rand_chance(&w->manners, 50))
+            size = lucky(w, query, bytes, size);
         sb_socket hit;
         if (sim_reaches(w->s, &sv->host.addr, &to, &hit) && !knows_port)
             continue; /* another exchange's port: its ID is not known to us */
         sim_inject(w->s, &sv->host.addr, &to, bytes, size, sb_rand_range(r, 0, 10 * SB_MS));
     }
+}
+
+/* The ID was guessed as well: the case is not, if the query's was not plain, or else the cookie is
+ * not known, if the query shows that the server has sent one. */
+static size_t lucky(world *w, const sb_msg *query, uint8_t *bytes, size_t size)
+{
+    sb_span option;
+    const sb_name *name = &query->question.name;
+    bool has_cookie = query->edns.present &&
+                      sb_edns_option(&query->edns, SB_OPT_COOKIE, &option) && option.size > 8;
+    for (unsigned i = 0; i < name->size; i++) {
+        if (name->wire[i] < 'A' || name->wire[i] > 'Z')
+            continue;
+        if (!has_cookie || sb_rand_chance(&w->manners, 500))
+            bytes[SB_MSG_HEADER + i] = sb_ascii_lower(name->wire[i]);
+        sb_store_u16(bytes, query->id);
+        return size;
+    }
+    if (has_cookie)
+        sb_store_u16(bytes, query->id);
+    return size;
 }
 
 /* One flight per question: of one name and type four, for DO and CD. */

@@ -117,7 +117,6 @@ void world_servers(world *w)
         sv->no_soa = world_has(w, ACTOR_BARE);
         sv->extra = world_has(w, ACTOR_EXTRA);
         sv->says_ad = sb_rand_chance(r, 300);
-        sv->cookies = sb_rand_chance(r, 300);
         if (world_has(w, ACTOR_LAGGING) && i % 2 == 1)
             sv->lag = sb_rand_range(r, SB_S, 60 * SB_S);
         if (world_has(w, ACTOR_LOSSY)) {
@@ -127,6 +126,7 @@ void world_servers(world *w)
         if (world_has(w, ACTOR_NO_EDNS) && sb_rand_chance(r, 600))
             server_set_mode(sv, SERVER_NO_EDNS);
     }
+    world_manners(w);
     w->bad_count = 0;
     add_bad(w, ACTOR_SLOW, SERVER_SLOW, SERVER_SLOW, SERVER_SLOW);
     add_bad(w, ACTOR_SILENT, SERVER_SILENT, SERVER_SILENT, SERVER_SILENT);
@@ -190,7 +190,7 @@ static void set_mode(world *w, unsigned index, server_mode mode)
 static server_mode good_mode(world *w)
 {
     return world_has(w, ACTOR_NO_EDNS) && sb_rand_chance(dice(w), 300) ? SERVER_NO_EDNS
-                                                                       : SERVER_HONEST;
+                                                                       : world_good_mode(w);
 }
 
 static void change_server(void *context, uint64_t index)

@@ -237,24 +237,66 @@ static void a_server_that_closes(void **state)
     (void)state;
     begin_conn();
     asker a[3] = {0};
-    for (unsigned i = 0; i < 3; i++)
-        assert_int_equal(ask(&a[i]), SB_OK);
+    assert_int_equal(ask(&a[0]), SB_OK);
     stands(0);
-    answers(0, &a[1], 1);
     ends(0, SB_CLOSED);
-    assert_int_equal(the_world->f->count, 2);
     assert_int_equal(ask(&a[1]), SB_OK); /* joins the fresh one */
     assert_int_equal(the_world->f->count, 2);
     stands(1);
-    assert_true(a[0].written == 2 && a[1].written == 2 && a[2].written == 2);
-    answers(1, &a[0], 2);
-    ends(1, SB_CLOSED); /* a[2] had its second chance, a[1] not yet */
-    assert_true(a[2].failed == 1 && a[2].why == SB_CLOSED && a[1].failed == 0);
+    assert_true(a[0].written == 2 && a[1].written == 1);
+    answers(1, &a[1], 1);
+    ends(1, SB_CLOSED); /* has answered somebody: worth another */
+    assert_int_equal(a[0].failed, 0);
     stands(2);
-    answers(2, &a[1], 3);
-    assert_true(a[0].last == 2 && a[1].last == 3);
-    ends(2, SB_CLOSED); /* nobody waits: no other is opened */
-    assert_int_equal(the_world->f->count, 3);
+    ends(2, SB_CLOSED);
+    assert_true(a[0].failed == 1 && a[0].why == SB_CLOSED);
+    assert_int_equal(ask(&a[2]), SB_OK);
+    stands(3);
+    answers(3, &a[2], 3);
+    ends(3, SB_CLOSED); /* nobody waits: no other is opened */
+    assert_int_equal(the_world->f->count, 4);
+    finish_conn();
+}
+
+/* A server that closes whenever it is asked several questions: each gets its own connection, eight
+ * at most, for a while. */
+static void one_by_one(void **state)
+{
+    (void)state;
+    world *w = begin_conn();
+    asker a[3] = {0}, more[6] = {0};
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(ask(&a[i]), SB_OK);
+    stands(0);
+    ends(0, SB_IO);
+    stands(1);
+    assert_true(a[0].written == 2 && a[1].written == 2 && a[2].written == 2);
+    ends(1, SB_IO);
+    assert_int_equal(w->f->count, 5);
+    for (unsigned i = 0; i < 3; i++) {
+        stands(2 + i);
+        assert_int_equal(a[i].written, 3);
+        answers(2 + i, &a[i], (uint8_t)i);
+        assert_int_equal(a[i].received, 1);
+    }
+    for (unsigned i = 0; i < 3; i++) /* they are used again, one by one */
+        assert_int_equal(ask(&a[i]), SB_OK);
+    assert_int_equal(w->f->count, 5);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(ask(&more[i]), SB_OK);
+    assert_int_equal(w->f->count, 10);
+    assert_int_equal(ask(&more[5]), SB_OK); /* no ninth: it shares */
+    assert_int_equal(w->f->count, 10);
+    for (unsigned i = 0; i < 3; i++)
+        sb_conn_drop(&a[i].query, false);
+    for (unsigned i = 0; i < 6; i++)
+        sb_conn_drop(&more[i].query, false);
+    fake_advance(w->f, 600 * SB_S);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(ask(&a[i]), SB_OK);
+    assert_int_equal(w->f->count, 11);
+    for (unsigned i = 0; i < 3; i++)
+        sb_conn_drop(&a[i].query, false);
     finish_conn();
 }
 
@@ -481,6 +523,7 @@ int main(void)
         cmocka_unit_test(two_and_no_more),
         cmocka_unit_test(a_connect_that_fails),
         cmocka_unit_test(a_server_that_closes),
+        cmocka_unit_test(one_by_one),
         cmocka_unit_test(idle_ones_are_closed),
         cmocka_unit_test(mute_ones_are_left),
         cmocka_unit_test(renewal),
