@@ -231,7 +231,7 @@ static sb_conn **free_slot(sb_upstream *server, sb_ns now)
     sb_conn **slot = NULL;
     for (unsigned i = 0; i < SB_CONNS_MAX; i++) {
         open += server->conns[i] != NULL;
-        if (!server->conns[i])
+        if (!slot && !server->conns[i])
             slot = &server->conns[i];
     }
     if (slot && open < most)

@@ -818,7 +818,8 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
         key->known_until = until;
     if (p->positive && (!key->known_positive || key->positive_since <= key->denied_at)) {
         key->known_positive = true;
-        key->positive_since = now;
+        /* Denied while it waited: that may have been heard, but not believed, before. */
+        key->positive_since = key->denied_at > p->reply->asked_at ? p->reply->asked_at : now;
     } else if (!p->positive) {
         key->known_positive = false;
     }
