@@ -24,6 +24,7 @@
 #define SHAKY_PERMILLE 950u
 #define FORGIVE_EVERY (10 * SB_S) /* half of what a server lost is forgiven in this time */
 #define HEDGE_BURST 50u
+#define DATAGRAM_AGAIN (30 * SB_S) /* a question pays one time-out for it: not often, not never */
 #define WORKS_FOR                                                                                  \
     (5 * SB_S) /* a server that answered this lately is not down for SERVFAIL or REFUSED */
 
@@ -319,6 +320,31 @@ void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server)
     check_silence(ups, server);
 }
 
+void sb_upstream_datagram_answered(sb_upstream *server)
+{
+    server->mute = 0;
+    server->prefers_stream = false;
+}
+
+void sb_upstream_stream_ended(sb_upstreams *ups, sb_upstream *server, bool answered)
+{
+    bool preferred = server->prefers_stream;
+    server->prefers_stream = answered && !server->tls && server->mute >= FAILURES_TO_OPEN;
+    if (server->prefers_stream && !preferred)
+        server->datagram_at = sb_env_now(ups->env) + DATAGRAM_AGAIN;
+}
+
+bool sb_upstream_wants_stream(sb_upstreams *ups, sb_upstream *server)
+{
+    sb_ns now = sb_env_now(ups->env);
+    if (server->tls || !server->prefers_stream)
+        return server->tls;
+    if (now < server->datagram_at)
+        return true;
+    server->datagram_at = now + DATAGRAM_AGAIN;
+    return false;
+}
+
 bool sb_upstream_works(const sb_upstreams *ups, const sb_upstream *server)
 {
     return server->last_success && sb_env_now(ups->env) - server->last_success < WORKS_FOR;
@@ -450,6 +476,7 @@ void sb_upstreams_reset(sb_upstreams *ups)
         server->udp = server->stream = (sb_latency){0};
         server->success_permille = 1000;
         server->no_edns = false;
+        sb_upstream_datagram_answered(server);
     }
 }
 
