@@ -17,9 +17,9 @@
 
 #include "base/mem.h"
 
-#define HOST_MAX 256    /* the longest name and its NUL */
-#define TICKETS_MAX 64  /* as many servers as a configuration may list */
-#define TICKETS_EACH 2  /* what a server gives per connection; a ticket of TLS 1.3 is used once */
+#define HOST_MAX 256   /* the longest name and its NUL */
+#define TICKETS_MAX 64 /* as many servers as a configuration may list */
+#define TICKETS_EACH 2 /* what a server gives per connection; a ticket of TLS 1.3 is used once */
 /* An odd server's, with client state of its own, would be kept sixty-four times. */
 #define TICKET_BYTES_MAX 8192
 

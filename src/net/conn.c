@@ -12,7 +12,7 @@
 #define FRAMES_FIRST 2048 /* most responses over TCP fit */
 /* Silence after which another way is tried: the first SYN's retransmission is due by then. */
 #define MUTE_PATIENCE SB_S
-#define CONNS_USUAL 2u /* one, another while the first is full or mute */
+#define CONNS_USUAL 2u              /* one, another while the first is full or mute */
 #define ONE_BY_ONE_FOR (600 * SB_S) /* then pipelining is tried again */
 
 struct sb_conn {
@@ -181,7 +181,8 @@ static bool is_one_by_one(const sb_upstream *server, sb_ns now)
 
 static bool has_room(const sb_conn *conn)
 {
-    return conn->count < (is_one_by_one(conn->server, sb_env_now(conn->env)) ? 1u : SB_CONN_QUERIES_MAX);
+    return conn->count <
+           (is_one_by_one(conn->server, sb_env_now(conn->env)) ? 1u : SB_CONN_QUERIES_MAX);
 }
 
 /* Or, with no room for another, the emptiest there is. */

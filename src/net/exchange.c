@@ -6,6 +6,7 @@
  * draft-vixie-dnsext-dns0x20. Loop thread. */
 #include "net/exchange.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -98,7 +99,7 @@ static void lead(sb_exchange *x)
         x->probing = true;
         sb_upstream_probe_begin(x->ups, x->server);
     }
-    if (x->server->tls)
+    if (sb_upstream_wants_stream(x->ups, x->server))
         ask_tcp(x);
     else
         ask_udp(x);
@@ -187,6 +188,11 @@ static void resend(sb_timer *timer)
 static void resend_udp(sb_exchange *x)
 {
     sb_env *env = x->op.env;
+    if (x->server->prefers_stream &&
+        !x->plain) { /* datagrams are still lost: it was worth a look */
+        ask_tcp(x);
+        return;
+    }
     if (x->sends >= x->sends_max)
         return;
     sb_status status = env->ops->udp_send(env, x->socket, NULL, NULL, x->query, x->query_size);
@@ -308,6 +314,7 @@ static void sent(sb_exchange *x, sb_protocol protocol)
 {
     x->protocol = (uint8_t)protocol;
     x->server->queries++;
+    x->server->mute += protocol == SB_PROTOCOL_UDP && x->server->mute < UINT_MAX;
     sb_count(sb_upstreams_stats(x->ups), SB_COUNT_UP_QUERIES);
     emit(x, SB_EVENT_QUERY, x->protocol, x->sends);
     if (x->sends < UINT8_MAX)
@@ -443,6 +450,7 @@ static void doubt(sb_exchange *x, sb_habit habit)
 {
     sb_count(sb_upstreams_stats(x->ups), SB_COUNT_UP_UNPROVEN);
     x->habits |= (uint8_t)(1u << habit);
+    sb_upstream_datagram_answered(x->server);
     ask_tcp(x);
 }
 
@@ -451,6 +459,8 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
     sb_stats *stats = sb_upstreams_stats(x->ups);
     sb_msg msg;
     sb_status status = sb_msg_parse(bytes, size, &msg);
+    if (!x->over_tcp)
+        sb_upstream_datagram_answered(x->server);
     /* Also when cut in the middle of a record. */
     if (!x->over_tcp && (msg.flags & SB_FLAG_TC || size > DATAGRAM_MAX)) {
         sb_count(stats, SB_COUNT_UP_TRUNCATED);
@@ -627,6 +637,8 @@ static void report(sb_exchange *x)
         return;
     x->reported = true;
     strike(x);
+    if (x->over_tcp)
+        sb_upstream_stream_ended(x->ups, x->server, x->rcode != 0xffff);
     switch (x->op.status) {
     case SB_OK:
         sb_upstream_succeeded(x->ups, x->server, (sb_protocol)x->protocol, x->rtt);

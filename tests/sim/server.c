@@ -254,7 +254,7 @@ static size_t cookie(const server *sv, const sb_msg *query, uint8_t option[COOKI
     sb_write_u16(&w, 16);
     sb_write_bytes(&w, theirs.data, 8);
     for (unsigned i = 0; i < 8; i++)
-        sb_write_u8(&w, (uint8_t)~(theirs.data[i] ^ sv->cookie_secret));
+        sb_write_u8(&w, (uint8_t) ~(theirs.data[i] ^ sv->cookie_secret));
     *ret_known = theirs.size == 16 && memcmp(theirs.data + 8, option + 12, 8) == 0;
     if (sv->garbles)
         option[4] ^= 1;

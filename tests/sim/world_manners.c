@@ -1,6 +1,6 @@
-/* How the servers of a world behave besides what they say: whether they keep the case of a question,
- * do cookies, and how long they keep a connection. They change while the world runs, as servers
- * that are updated, restarted or replaced do. See world.h. */
+/* How the servers of a world behave besides what they say: whether they keep the case of a
+ * question, do cookies, and how long they keep a connection. They change while the world runs, as
+ * servers that are updated, restarted or replaced do. See world.h. */
 #include "sim/world.h"
 
 static void change(void *context, uint64_t index);
@@ -27,8 +27,8 @@ server_mode world_good_mode(world *w)
 /* What does not fit, or is crowded out by forgeries, has no other way. */
 static bool needs_tcp(const world *w)
 {
-    return world_has(w, ACTOR_BIG) || world_has(w, ACTOR_TRUNCATING) || world_has(w, ACTOR_FORGER) ||
-           world_has(w, ACTOR_CLOSING);
+    return world_has(w, ACTOR_BIG) || world_has(w, ACTOR_TRUNCATING) ||
+           world_has(w, ACTOR_FORGER) || world_has(w, ACTOR_CLOSING);
 }
 
 static void settle(world *w, server *sv)

@@ -100,7 +100,8 @@ static void order_restored(void **state)
     add_name(&m, ANSWER, "b.example", SB_TYPE_CNAME, 20, "C.Other");
     add_name(&m, ANSWER, "a.example", SB_TYPE_CNAME, 10, "b.EXAMPLE");
     sb_answer *a = take("a.example", SB_TYPE_AAAA, false);
-    assert_string_equal(list(&lines, a, ANSWER), "a.example CNAME 10 b.example.\n"
+    assert_string_equal(list(&lines, a, ANSWER),
+                        "a.example CNAME 10 b.example.\n"
                         "b.example CNAME 20 c.other.\nc.other AAAA 30 2001:db8::1\n");
     assert_int_equal(a->ttl_s, 10);
     sb_answer_unref(a);
@@ -252,8 +253,8 @@ static void ttl_edges(void **state)
 {
     (void)state;
     static const uint32_t table[][2] = {
-        {0, 0},          {1, 1},          {604800, 604800}, {604801, 604800},
-        {0x7fffffff, 604800}, {0x80000000, 0}, {0xffffffff, 0}};
+        {0, 0},          {1, 1},         {604800, 604800}, {604801, 604800}, {0x7fffffff, 604800},
+        {0x80000000, 0}, {0xffffffff, 0}};
     for (size_t i = 0; i < SB_ARRAY_SIZE(table); i++) {
         begin(&m, 0, "www.example", SB_TYPE_A);
         add_addr(&m, ANSWER, "www.example", table[i][0], "192.0.2.1");
@@ -485,7 +486,8 @@ static void splicing(void **state)
     add_addr(&m, ANSWER, "edge.cdn.other", 60, "192.0.2.1");
     tail = take("cdn.other", SB_TYPE_A, false);
     assert_int_equal(sb_answer_splice(head, tail, &whole), SB_OK);
-    assert_string_equal(list(&lines, whole, ANSWER), "www.example CNAME 50 cdn.other.\n"
+    assert_string_equal(list(&lines, whole, ANSWER),
+                        "www.example CNAME 50 cdn.other.\n"
                         "cdn.other CNAME 40 edge.cdn.other.\nedge.cdn.other A 60 192.0.2.1\n");
     assert_int_equal(whole->kind, SB_KIND_POSITIVE);
     assert_int_equal(whole->ttl_s, 40);
@@ -647,14 +649,14 @@ static void hostile_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_positive), cmocka_unit_test(foreign_records_dropped),
-        cmocka_unit_test(order_restored), cmocka_unit_test(case_of_rdata),
-        cmocka_unit_test(many_aliases),   cmocka_unit_test(loops),
-        cmocka_unit_test(open_chain),     cmocka_unit_test(negatives),
-        cmocka_unit_test(ttl_edges),      cmocka_unit_test(failures),
-        cmocka_unit_test(any_keeps_all),  cmocka_unit_test(dname),
-        cmocka_unit_test(signatures),     cmocka_unit_test(malformed),
-        cmocka_unit_test(own_answers),    cmocka_unit_test(splicing),
+        cmocka_unit_test(plain_positive),   cmocka_unit_test(foreign_records_dropped),
+        cmocka_unit_test(order_restored),   cmocka_unit_test(case_of_rdata),
+        cmocka_unit_test(many_aliases),     cmocka_unit_test(loops),
+        cmocka_unit_test(open_chain),       cmocka_unit_test(negatives),
+        cmocka_unit_test(ttl_edges),        cmocka_unit_test(failures),
+        cmocka_unit_test(any_keeps_all),    cmocka_unit_test(dname),
+        cmocka_unit_test(signatures),       cmocka_unit_test(malformed),
+        cmocka_unit_test(own_answers),      cmocka_unit_test(splicing),
         cmocka_unit_test(parts_round_trip), cmocka_unit_test(hostile_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
