@@ -446,8 +446,14 @@ static void packet(void *context, const sim_packet *p)
     oracle_fail(&w->o, "a packet to nobody");
 }
 
-/* The server was asked the same a moment ago, and has doubtful manners: an exchange asks it once
- * more for its cookie, or plainly, while another server may have answered. */
+/* An exchange may need a second query, for its cookie or plainly. */
+static bool in_doubt(const world *w)
+{
+    return world_has(w, ACTOR_FOLDING) || world_has(w, ACTOR_COOKIES) || world_has(w, ACTOR_FORGER);
+}
+
+/* The server was asked the same a moment ago: an exchange asks it once more, while another server
+ * may have answered. */
 static bool goes_on(world *w, uint64_t tag)
 {
     bool found = false;
@@ -456,13 +462,7 @@ static bool goes_on(world *w, uint64_t tag)
     w->asked[w->asked_next].tag = tag;
     w->asked[w->asked_next].at = sim_now(w->s);
     w->asked_next = (w->asked_next + 1) % SB_ARRAY_SIZE(w->asked);
-    return found && (world_has(w, ACTOR_FOLDING) || world_has(w, ACTOR_COOKIES));
-}
-
-/* A probe may need a second query, for its cookie or plainly: event() takes it back. */
-static bool in_doubt(const world *w)
-{
-    return world_has(w, ACTOR_FOLDING) || world_has(w, ACTOR_COOKIES) || world_has(w, ACTOR_FORGER);
+    return found && in_doubt(w);
 }
 
 static void upstream_query(world *w, const sim_packet *p, const server *sv, const sb_msg *query)
@@ -662,7 +662,7 @@ static void event(void *context, const sb_event *e)
         w->flights[at].doubted = true;
     if (e->type == SB_EVENT_QUERY && e->flight == 0 && e->b > 0 && e->a == SB_PROTOCOL_UDP &&
         in_doubt(w) && w->window_probes > 0)
-        w->window_probes--;
+        w->window_probes--; /* no probe of its own */
     if (e->type != SB_EVENT_QUERY || e->flight == 0)
         return;
     if (w->flights[at].flight != e->flight) {
