@@ -167,6 +167,10 @@ int sb_run_cache_load(sb_cli *cli)
             batch_bytes = 0;
         }
     }
+    if (size == 0) { /* nothing to load, but somebody to load it is needed all the same */
+        code = load_batch(cli, batch, totals);
+        batch = NULL;
+    }
     json_decref(batch);
     sb_free(bytes);
     if (code != SB_EXIT_OK)
