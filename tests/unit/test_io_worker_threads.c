@@ -36,7 +36,7 @@ typedef struct world {
     uint16_t port;
     sb_timer timer;
     uv_async_t done;
-    unsigned turns, passed, used, reloads;
+    unsigned turns, passed, used, reloads, moves;
     _Atomic unsigned hits, misses, wrong, refused, lost; /* the client's; read after its end */
 } world;
 
@@ -98,6 +98,24 @@ static void write_entry(world *w, unsigned n)
     sb_answer_unref(answer);
 }
 
+/* Another mapping: the one before is gone when the workers have taken it over. */
+static void move(world *w)
+{
+    static const char *const loopback[] = {"127.0.0.1"};
+    sb_l1 *old = w->l1;
+    sb_why why = {0};
+    sb_l1_options l1 = {.size_bytes = 1 << 20, .policy_hash = w->settings->hash};
+    assert_int_equal(sb_l1_open(w->env, &l1, &w->l1, &why), SB_OK);
+    for (unsigned n = 0; n < NAMES; n++)
+        write_entry(w, n);
+    sb_settings *same = make_settings(loopback, 1, w->port, "127.0.0.0/8");
+    if (sb_workers_move(w->workers, same, sb_l1_reader_of(w->l1), &why) != SB_OK)
+        fail_msg("%s", why.text);
+    sb_settings_unref(same);
+    sb_l1_close(old);
+    w->moves++;
+}
+
 /* Every turn some entries go and some come. */
 static void turn(sb_timer *timer)
 {
@@ -123,6 +141,8 @@ static void turn(sb_timer *timer)
         sb_settings_unref(next);
         w->reloads++;
     }
+    if (w->turns % 20 == 15)
+        move(w);
     sb_timer_set(w->env, timer, sb_env_now(w->env) + SB_MS);
 }
 
@@ -300,7 +320,7 @@ static void test_beside_a_writer(void **state)
     assert_int_equal(w.hits + w.misses, QUESTIONS);
     assert_true(w.hits > QUESTIONS / 4);
     assert_true(w.misses > 0);
-    assert_true(w.reloads > 0);
+    assert_true(w.reloads > 0 && w.moves > 0);
     assert_int_equal(w.passed, w.misses);
     assert_true(w.used > 0);
     sb_workers_stop(w.workers);
