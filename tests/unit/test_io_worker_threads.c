@@ -90,8 +90,8 @@ static void write_entry(world *w, unsigned n)
     sb_addr a = address_of(n);
     sb_answer *answer;
     sb_tick now = sb_l1_now(w->l1);
-    sb_l1_life life = {.learned = now, .due = now + 800, .expires = now + 800,
-                       .stale_until = now + 8000};
+    sb_l1_life life = {
+        .learned = now, .due = now + 800, .expires = now + 800, .stale_until = now + 8000};
     sb_l1_key key = {.question = &q};
     assert_int_equal(sb_answer_from_addresses(&q, &a, 1, 100, SB_SOURCE_DNS, &answer), SB_OK);
     assert_int_equal(sb_l1_put(w->l1, &key, answer, &life, SB_L1_PLAIN), SB_OK);
@@ -133,8 +133,7 @@ static void turn(sb_timer *timer)
     sb_l1_heartbeat(w->l1);
     if (w->turns % 20 == 5) { /* one address more, one less, all the while */
         static const char *const two[] = {"127.0.0.1", "127.0.0.2"};
-        sb_settings *next =
-            make_settings(two, 1 + (w->turns / 20) % 2, w->port, "127.0.0.0/8");
+        sb_settings *next = make_settings(two, 1 + (w->turns / 20) % 2, w->port, "127.0.0.0/8");
         sb_why why = {0};
         if (sb_workers_reload(w->workers, next, &why) != SB_OK)
             fail_msg("%s", why.text);
@@ -268,9 +267,14 @@ static void open_world(world *w, unsigned workers, const char *allow)
     assert_int_equal(sb_l1_open(w->env, &l1, &w->l1, &why), SB_OK);
     for (unsigned n = 0; n < NAMES; n++)
         write_entry(w, n);
-    sb_workers_options o = {.loop = &w->loop, .env = w->env, .settings = w->settings,
-                            .reader = sb_l1_reader_of(w->l1), .count = workers, .sink = sink,
-                            .used = used, .context = w};
+    sb_workers_options o = {.loop = &w->loop,
+                            .env = w->env,
+                            .settings = w->settings,
+                            .reader = sb_l1_reader_of(w->l1),
+                            .count = workers,
+                            .sink = sink,
+                            .used = used,
+                            .context = w};
     if (sb_workers_new(&o, &w->workers, &why) != SB_OK)
         fail_msg("%s", why.text);
     w->done.data = w;
