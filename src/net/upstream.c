@@ -149,6 +149,15 @@ sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_settings *settings,
     return SB_OK;
 }
 
+bool sb_upstreams_any_usable(sb_upstreams *ups, const sb_settings *settings,
+                             const sb_server_setting *servers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!is_own(ups, settings, &servers[i].addr))
+            return true;
+    return false;
+}
+
 const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name)
 {
     const sb_pool *best = &ups->pools[0];

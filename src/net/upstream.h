@@ -68,6 +68,9 @@ void sb_upstreams_free(sb_upstreams *ups);
  * servers that stay are kept. Own listening addresses are left out. */
 SB_MUST_USE sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_settings *settings,
                                              const sb_resolv_conf *resolv);
+/* True when one of these could be asked: a list of nobody but ourselves is none. */
+bool sb_upstreams_any_usable(sb_upstreams *ups, const sb_settings *settings,
+                             const sb_server_setting *servers, size_t count);
 /* Longest suffix wins; the default pool when none. Never NULL. Pools stay until the next configure:
  * hold servers, not pools. */
 const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name);
