@@ -84,6 +84,7 @@ json_t *sb_view_entry(sb_engine *engine, const sb_l1_entry *entry)
     sb_tick now = sb_l1_now(sb_engine_l1(engine));
     if (!question_of(entry, &question))
         return NULL;
+    sb_l1_key key = {.question = &question, .view = entry->view};
     bool forever = entry->source == SB_SOURCE_PIN && entry->life.due >= UINT32_MAX - 1;
     bool unknown = entry->flags & SB_L1_AGE_UNKNOWN;
     json_int_t age = now > entry->life.learned ? (now - entry->life.learned) / SB_TICKS_PER_S : 0;
@@ -91,7 +92,7 @@ json_t *sb_view_entry(sb_engine *engine, const sb_l1_entry *entry)
     json_int_t stale =
         now < entry->life.stale_until ? (entry->life.stale_until - now) / SB_TICKS_PER_S : 0;
     return json_pack(
-        "{s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:I, s:I, s:o, s:o}", "name",
+        "{s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:I, s:I, s:I, s:o, s:o}", "name",
         sb_view_name(&question.name), "type", sb_type_text(question.type, type), "kind",
         kind_text(entry->kind), "state", freshness_text(sb_l1_freshness(entry, now)), "source",
         sb_source_text((sb_source)entry->source), "age_s",
@@ -101,8 +102,9 @@ json_t *sb_view_entry(sb_engine *engine, const sb_l1_entry *entry)
         "upstream",
         entry->upstream.family ? sb_view_string(sb_addr_text_port(&entry->upstream, upstream))
                                : json_null(),
-        "network", (json_int_t)entry->network, "view", (json_int_t)entry->view, "flags",
-        flags_of(entry), "records", records_of(entry));
+        "network", (json_int_t)entry->network, "view", (json_int_t)entry->view, "uses",
+        (json_int_t)sb_l1_uses(sb_engine_l1(engine), &key), "flags", flags_of(entry), "records",
+        records_of(entry));
 }
 
 json_t *sb_view_explain(sb_engine *engine, const sb_name *name, uint16_t type)

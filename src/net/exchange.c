@@ -28,6 +28,7 @@ static void resend(sb_timer *timer);
 static void resend_udp(sb_exchange *x);
 static void resend_tcp(sb_exchange *x);
 static void rearm_resend(sb_exchange *x);
+static void allow_stream(sb_exchange *x);
 static size_t write_query(sb_exchange *x, sb_protocol protocol, uint8_t *buffer, size_t capacity);
 static void write_options(sb_exchange *x, sb_protocol protocol, size_t query_size, sb_writer *w);
 static void dress(sb_exchange *x, sb_protocol protocol);
@@ -238,13 +239,22 @@ static void ask_tcp(sb_exchange *x)
     x->sent_at = sb_env_now(x->op.env);
     x->resend_wait = sb_upstream_attempt_timeout(x->server);
     sb_timer_set(x->op.env, &x->resend, x->sent_at + x->resend_wait);
-    /* What was allowed may have been for one round trip; a stream takes two more, and a large
-     * answer some. */
-    if (moves && x->op.deadline < x->sent_at + 2 * x->resend_wait)
-        sb_op_set_deadline(&x->op, x->sent_at + 2 * x->resend_wait);
+    if (moves) /* and not again with each connection that does not come about */
+        allow_stream(x);
+    if (x->server->tls && moves) /* who swallows connections is as silent as who swallows queries */
+        sb_upstream_asked(x->ups, x->server);
     sb_status status = sb_conn_ask(&x->tcp, x->ups, x->server, &tcp_events);
     if (status != SB_OK)
         tcp_failed(&x->tcp, status);
+}
+
+/* What was allowed may have been for one round trip; a stream takes two more, and a large answer
+ * some. Never less than was allowed: a slow name is no failure of the server. */
+static void allow_stream(sb_exchange *x)
+{
+    sb_ns least = sb_env_now(x->op.env) + 2 * sb_upstream_attempt_timeout(x->server);
+    if (x->op.deadline < least)
+        sb_op_set_deadline(&x->op, least);
 }
 
 static size_t write_query(sb_exchange *x, sb_protocol protocol, uint8_t *buffer, size_t capacity)
@@ -354,7 +364,9 @@ static size_t tcp_write(sb_conn_query *query, uint16_t id, uint8_t *buffer, size
     x->id = id;
     size_t size = write_query(x, protocol, buffer, capacity);
     x->sent_at = sb_env_now(x->op.env);
-    sb_upstream_asked(x->ups, x->server);
+    allow_stream(x); /* its time begins now */
+    if (!x->server->tls)
+        sb_upstream_asked(x->ups, x->server);
     sent(x, protocol);
     return size;
 }
@@ -625,7 +637,8 @@ static void stop(sb_op *op)
     else if (x->probing)
         sb_upstream_probe_cancelled(x->ups, x->server);
     else if (x->sends > 0)
-        sb_upstream_abandoned(x->ups, x->server, sb_env_now(op->env) - x->sent_at);
+        sb_upstream_abandoned(x->ups, x->server, x->over_tcp ? SB_PROTOCOL_TCP : SB_PROTOCOL_UDP,
+                              sb_env_now(op->env) - x->sent_at);
     release_followers(x);
 }
 

@@ -74,6 +74,9 @@ void sb_upstreams_free(sb_upstreams *ups);
  * servers that stay are kept. Own listening addresses are left out. */
 SB_MUST_USE sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_settings *settings,
                                              const sb_resolv_conf *resolv);
+/* True when one of these could be asked: a list of nobody but ourselves is none. */
+bool sb_upstreams_any_usable(sb_upstreams *ups, const sb_settings *settings,
+                             const sb_server_setting *servers, size_t count);
 /* Longest suffix wins; the default pool when none. Never NULL. Pools stay until the next configure:
  * hold servers, not pools. */
 const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name);
@@ -124,7 +127,8 @@ bool sb_upstream_wants_stream(sb_upstreams *ups, sb_upstream *server);
 /* True when it answered within the last seconds. */
 bool sb_upstream_works(const sb_upstreams *ups, const sb_upstream *server);
 /* An exchange was cancelled `elapsed` after its query: a loser took at least that long. */
-void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_ns elapsed);
+void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_protocol protocol,
+                           sb_ns elapsed);
 /* Verdicts of an exchange. failure: SERVFAIL, REFUSED, garbage, timeout, network errors. Breaker: 3
  * failures in a row open it, back-off doubles 1 s … 60 s with ±25 % jitter, one success closes it.
  * on_recovery is called (from the loop, never nested) when any breaker closes, so that failure

@@ -22,7 +22,9 @@ struct sb_engine {
     sb_upstreams *upstreams;
     sb_hosts *hosts;
     char *resolv_path;
-    sb_file_stat resolv_seen;
+    sb_resolv_conf *resolv;   /* the last that named a usable server, or NULL */
+    sb_file_stat resolv_seen; /* … and the file it came from */
+    bool resolv_bad;          /* the present file does not */
     sb_stats stats;
     sb_events events;
     sb_map flights;
@@ -56,7 +58,7 @@ typedef struct sb_flight {
     sb_status failure; /* of the attempt that ended last */
     int failure_ede;
     const char *failure_text; /* static, or NULL */
-    sb_offer best; /* rank NONE: nothing yet */
+    sb_offer best;            /* rank NONE: nothing yet */
     sb_tried tried[SB_TRIED_MAX];
     unsigned tried_count;
     sb_timer patience;
