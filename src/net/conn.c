@@ -124,6 +124,8 @@ void sb_conns_renew(sb_upstream *server)
 bool sb_frames_add(sb_frames *frames, const void *bytes, size_t size)
 {
     size_t kept = frames->size - frames->at;
+    if (size == 0)
+        return true;
     if (frames->at > 0) {
         memmove(frames->bytes, frames->bytes + frames->at, kept);
         frames->at = 0;
@@ -147,6 +149,8 @@ bool sb_frames_add(sb_frames *frames, const void *bytes, size_t size)
 
 bool sb_frames_next(sb_frames *frames, sb_span *ret_message)
 {
+    if (frames->at == frames->size)
+        return false;
     sb_reader r = sb_reader_of(frames->bytes + frames->at, frames->size - frames->at);
     sb_span message = sb_read_span(&r, sb_read_u16(&r));
     if (r.failed)
