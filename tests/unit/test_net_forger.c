@@ -1,4 +1,5 @@
-/* An off-path forger against the exchange: ten million packets, and what they achieve, in numbers.
+/* An off-path forger of the simulator against the exchange: ten million packets, and what they
+ * achieve, in numbers.
  *
  * Who does not know the port achieves nothing. Who knows port and case, and guesses the ID, has
  * SB_NEAR_MISSES_MAX guesses of 65536 per exchange, whatever is sent. Who knows port and ID has one
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "dns/rdata.h"
 #include "net/exchange.h"
+#include "sim/sim_env.h"
 
 #define WITHOUT_PORT 3000000u
 #define WRONG_SOURCE 1000000u
@@ -22,22 +24,21 @@
 #define ID_GUESSED 350000u   /* exchanges … */
 #define PER_EXCHANGE 16u     /* … with so many packets each */
 #define WITHOUT_COOKIE 150000u
+#define BATCH 1000u /* packets on their way at once */
 _Static_assert(WITHOUT_PORT + WRONG_SOURCE + CASE_GUESSED + ID_GUESSED * PER_EXCHANGE +
                        WITHOUT_COOKIE ==
                    10000000,
                "ten million");
 #define LETTERS 10 /* of www.example */
 
-/* A machine with one datagram socket and one stream, which never connects. */
+/* A simulated machine with one program on it, and a server that never answers. */
 typedef struct net {
-    sb_env env; /* first */
-    sb_rand kernel, forger;
-    uint32_t generation;
-    bool open;
-    uint16_t port;
-    void *owner;
-    const sb_udp_events *events;
-    sb_addr remote;
+    sim *s;
+    sb_env *env;
+    sim_host server;
+    sb_rand forger;
+    unsigned on_the_way;
+    uint16_t port; /* of the query under way */
     uint8_t query[SB_CONN_QUERY_SIZE_MAX];
     size_t query_size;
     sb_stats stats;
@@ -48,94 +49,15 @@ typedef struct net {
     sb_exchange x;
 } net;
 
-static net *of(sb_env *env)
+static void seen(void *context, const sim_packet *p)
 {
-    return (net *)(void *)env;
+    net *n = context;
+    if (p->stream)
+        return;
+    n->port = p->from.port;
+    memcpy(n->query, p->bytes, p->size);
+    n->query_size = p->size;
 }
-
-static sb_ns net_now(sb_env *env)
-{
-    (void)env;
-    return 1000 * SB_S;
-}
-
-static void net_entropy(sb_env *env, void *ret, size_t size)
-{
-    sb_writer w = sb_writer_of(ret, size);
-    while (sb_writer_left(&w) > 0)
-        sb_write_u8(&w, (uint8_t)(sb_rand_u64(&of(env)->kernel) >> 32));
-}
-
-static void net_rearm(sb_env *env)
-{
-    (void)env;
-}
-
-static sb_status net_udp_open(sb_env *env, const sb_udp_options *options,
-                              const sb_udp_events *events, void *owner, sb_socket *ret, sb_why *why)
-{
-    net *n = of(env);
-    (void)why;
-    assert_false(n->open);
-    assert_int_equal(options->local.port, 0);
-    n->open = true;
-    n->port = (uint16_t)(1024 + sb_rand_below(&n->kernel, 64512));
-    n->events = events;
-    n->owner = owner;
-    n->remote = options->remote;
-    *ret = (sb_socket){1, ++n->generation};
-    return SB_OK;
-}
-
-static sb_status net_udp_send(sb_env *env, sb_socket socket, const sb_addr *to, const sb_addr *from,
-                              const void *bytes, size_t size)
-{
-    net *n = of(env);
-    (void)socket;
-    (void)to;
-    (void)from;
-    memcpy(n->query, bytes, size);
-    n->query_size = size;
-    return SB_OK;
-}
-
-static sb_status net_local(sb_env *env, sb_socket socket, sb_addr *ret)
-{
-    (void)socket;
-    *ret = sb_addr_4((const uint8_t[]){192, 0, 2, 99}, of(env)->port);
-    return SB_OK;
-}
-
-static sb_status net_connect(sb_env *env, const sb_addr *remote, const char *tls_name,
-                             const sb_stream_events *events, void *owner, sb_socket *ret,
-                             sb_why *why)
-{
-    (void)env;
-    (void)remote;
-    (void)tls_name;
-    (void)events;
-    (void)owner;
-    (void)why;
-    *ret = (sb_socket){2, 1};
-    return SB_OK;
-}
-
-static void net_close(sb_env *env, sb_socket socket)
-{
-    if (socket.index == 1)
-        of(env)->open = false;
-}
-
-static const sb_env_ops ops = {
-    .now = net_now,
-    .entropy = net_entropy,
-    .rearm = net_rearm,
-    .udp_open = net_udp_open,
-    .udp_send = net_udp_send,
-    .local_address = net_local,
-    .stream_connect = net_connect,
-    .close = net_close,
-};
 
 static void done(sb_op *op)
 {
@@ -149,12 +71,16 @@ static net *net_new(void)
     sb_server_setting server = {.addr = sb_addr_4((const uint8_t[]){192, 0, 2, 1}, 53)};
     sb_settings settings = {.upstreams = &server, .upstream_count = 1};
     sb_log_set_level(SB_LOG_UPSTREAM, SB_LOG_ERROR);
-    sb_env_init(&n->env, &ops, 1);
-    sb_rand_seed(&n->kernel, 2);
+    n->s = sim_new();
+    sim_reset(n->s, 2);
+    n->env = sim_process_start(n->s);
+    n->server = (sim_host){.addr = server.addr, .reach = SIM_BLACKHOLE};
+    sim_host_add(n->s, &n->server);
+    sim_on_packet(n->s, seen, n);
     sb_rand_seed(&n->forger, 3);
     sb_stats_init(&n->stats);
-    assert_int_equal(sb_events_init(&n->bus, &n->env, 0), SB_OK);
-    assert_int_equal(sb_upstreams_new(&n->env, &n->stats, &n->bus, &n->ups), SB_OK);
+    assert_int_equal(sb_events_init(&n->bus, n->env, 0), SB_OK);
+    assert_int_equal(sb_upstreams_new(n->env, &n->stats, &n->bus, &n->ups), SB_OK);
     assert_int_equal(sb_upstreams_configure(n->ups, &settings, NULL), SB_OK);
     n->question = (sb_question){.type = SB_TYPE_A, .class = SB_CLASS_IN};
     assert_int_equal(sb_name_parse(name, sizeof name - 1, &n->question.name, NULL), SB_OK);
@@ -166,6 +92,9 @@ static void net_free(net *n)
 {
     sb_upstreams_free(n->ups);
     sb_events_fini(&n->bus);
+    sim_process_end(n->s, n->env, 0);
+    sim_host_remove(n->s, &n->server);
+    sim_free(n->s);
     test_free(n);
 }
 
@@ -177,10 +106,11 @@ static void start(net *n)
 /* Ends the exchange; true when it had taken something for its answer. */
 static bool stop(net *n)
 {
-    bool accepted = n->x.op.state == SB_OP_FINISHED;
+    bool accepted = n->x.op.state == SB_OP_ENDED;
     if (accepted)
         assert_int_equal(n->x.op.status, SB_OK);
-    sb_op_cancel(&n->x.op);
+    if (!accepted)
+        sb_op_cancel(&n->x.op);
     sb_exchange_fini(&n->x);
     return accepted;
 }
@@ -199,12 +129,21 @@ static size_t forge(const net *n, uint8_t *packet, size_t capacity)
     return sb_builder_finish(&b);
 }
 
-/* The kernel's part: a connected socket gets its peer's packets to its port. */
-static void arrives(net *n, const sb_addr *from, uint16_t port, const uint8_t *packet, size_t size)
+/* Under way for a nanosecond more than the one before; whether a socket gets it is the simulated
+ * kernel's to say. */
+static void send_forged(net *n, const sb_addr *from, uint16_t port, const uint8_t *packet,
+                        size_t size)
 {
-    sb_datagram datagram = {.bytes = packet, .size = size, .from = *from};
-    if (n->open && n->port == port && sb_addr_equal(from, &n->remote))
-        n->events->received(n->owner, (sb_socket){1, n->generation}, &datagram);
+    sb_addr to = sb_addr_4((const uint8_t[]){10, 9, 0, 1}, port);
+    sim_inject(n->s, from, &to, packet, size, (sb_ns)(++n->on_the_way));
+}
+
+static void all_arrive(net *n)
+{
+    sb_ns last = sim_now(n->s) + (sb_ns)n->on_the_way;
+    while (sim_step(n->s, last)) {
+    }
+    n->on_the_way = 0;
 }
 
 static void expect(const char *what, unsigned accepted, unsigned tries, double chance)
@@ -225,28 +164,30 @@ static void without_the_port(void **state)
     size_t size = forge(n, packet, sizeof packet);
     for (unsigned i = 0; i < WITHOUT_PORT; i++) {
         uint16_t port = (uint16_t)sb_rand_u64(&n->forger);
-        arrives(n, &server, port == n->port ? 0 : port, packet, size);
+        send_forged(n, &server, port == n->port ? 0 : port, packet, size);
+        if (i % BATCH == 0)
+            all_arrive(n);
     }
+    all_arrive(n);
     assert_false(stop(n));
     start(n);
     size = forge(n, packet, sizeof packet);
     for (unsigned i = 0; i < WRONG_SOURCE; i++) {
         sb_addr from = server;
         if (i % 2)
-            from.port = (uint16_t)(54 + sb_rand_below(&n->forger, 65535));
+            from.port = (uint16_t)(54 + sb_rand_below(&n->forger, 65000));
         else
-            sb_store_u32(from.bytes, (uint32_t)sb_rand_u64(&n->forger) | 1u << 31);
-        if (from.port == 53 && i % 2)
+            sb_store_u32(from.bytes, (uint32_t)sb_rand_u64(&n->forger) | 1u << 31 | 1u << 30);
+        if (sb_addr_equal(&from, &server))
             from.port++;
-        sb_datagram datagram = {.bytes = packet, .size = size, .from = from};
-        if (i % 4 < 2)
-            arrives(n, &from, n->port, packet, size);
-        else /* past the kernel: the exchange looks again */
-            n->events->received(n->owner, (sb_socket){1, n->generation}, &datagram);
+        send_forged(n, &from, n->port, packet, size);
+        if (i % BATCH == 0)
+            all_arrive(n);
     }
+    all_arrive(n);
     assert_int_equal(n->x.near_misses, 0);
     assert_false(n->x.over_tcp);
-    assert_int_equal(sb_stats_get(&n->stats, SB_COUNT_UP_REJECTED), WRONG_SOURCE / 2);
+    assert_int_equal(sb_stats_get(&n->stats, SB_COUNT_UP_REJECTED), 0);
     assert_false(stop(n));
     net_free(n);
 }
@@ -265,9 +206,10 @@ static void guessing_the_id(void **state)
         uint16_t port = n->port, guess = (uint16_t)sb_rand_u64(&n->forger);
         for (unsigned k = 0; k < PER_EXCHANGE; k++) {
             sb_store_u16(packet, (uint16_t)(guess + k));
-            arrives(n, &server, port, packet, size);
+            send_forged(n, &server, port, packet, size);
         }
-        assert_true(n->x.over_tcp || n->x.op.state == SB_OP_FINISHED);
+        all_arrive(n);
+        assert_true(n->x.over_tcp || n->x.op.state == SB_OP_ENDED);
         accepted += stop(n);
     }
     expect("port and case known, ID guessed", accepted, ID_GUESSED, SB_NEAR_MISSES_MAX / 65536.0);
@@ -293,8 +235,9 @@ static void guessing_the_case(void **state)
         sb_manners_mix_case(&name, bits);
         w.size = SB_MSG_HEADER;
         sb_name_write(&w, &name);
-        arrives(n, &server, n->port, packet, size);
-        assert_true(n->x.over_tcp || n->x.op.state == SB_OP_FINISHED);
+        send_forged(n, &server, n->port, packet, size);
+        all_arrive(n);
+        assert_true(n->x.over_tcp || n->x.op.state == SB_OP_ENDED);
         accepted += stop(n);
     }
     expect("port and ID known, case guessed", accepted, CASE_GUESSED, 1.0 / (1 << LETTERS));
@@ -323,7 +266,8 @@ static void guessing_the_cookie(void **state)
             sb_builder_edns(&b, 1232, 0, false, (sb_span){option, w.size});
             size = sb_builder_finish(&b);
         }
-        arrives(n, &server, n->port, packet, size);
+        send_forged(n, &server, n->port, packet, size);
+        all_arrive(n);
         assert_true(n->x.over_tcp);
         assert_false(stop(n));
     }
