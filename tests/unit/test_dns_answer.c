@@ -676,7 +676,8 @@ int main(void)
         cmocka_unit_test(ttl_edges),      cmocka_unit_test(failures),
         cmocka_unit_test(any_keeps_all),  cmocka_unit_test(dname),
         cmocka_unit_test(signatures),     cmocka_unit_test(malformed),
-        cmocka_unit_test(own_answers),    cmocka_unit_test(splicing), cmocka_unit_test(splicing_aged),
+        cmocka_unit_test(own_answers),    cmocka_unit_test(splicing),
+        cmocka_unit_test(splicing_aged),
         cmocka_unit_test(parts_round_trip), cmocka_unit_test(hostile_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
