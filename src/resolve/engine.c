@@ -427,7 +427,8 @@ static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
     return false;
 }
 
-void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer, bool believed)
+void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer, sb_ns said_at,
+                     sb_belief belief)
 {
     sb_ctx ctx = sb_engine_ctx(e, e->settings);
     sb_asked now, *asked = &now;
@@ -437,15 +438,16 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     if (asked->view != began->view || /* its route is gone */
         sb_doubt_shuns(&ctx, asked, asked->question.type, (sb_kind)answer->kind))
         return;
-    sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_now(e->l1));
+    sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_tick_at(e->l1, said_at));
     sb_l1_key key = {.question = &asked->question, .view = asked->view};
     bool overridden = is_overridden(&ctx, asked);
     if (answer->kind == SB_KIND_POSITIVE)
         sb_doubts_clear(e->doubts, &asked->question.name, asked->question.type);
-    else if (!believed && sb_question_known(&ctx, asked))
+    else if (belief == SB_BELIEF_NONE && sb_question_known(&ctx, asked))
         return; /* what is not believed replaces nothing */
-    else if (believed)
-        sb_engine_forget(e, asked, (sb_kind)answer->kind);
+    else if (belief != SB_BELIEF_NONE)
+        sb_engine_forget(e, asked,
+                         belief == SB_BELIEF_TYPE ? SB_KIND_NODATA : (sb_kind)answer->kind);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
     /* A full or refusing cache file is counted there; it never fails the question. */
     sb_status status = sb_l1_put(e->l1, &key, answer, &life, flags);

@@ -292,11 +292,6 @@ static void limits(world *w)
                  (a->cache.patience < 0 || a->cache.patience > 20 * SB_MS) &&
                  (b->cache.patience < 0 || b->cache.patience > 20 * SB_MS);
     w->o.open_chains = world_has(w, ACTOR_OPEN_CHAINS) || world_has(w, ACTOR_BARE);
-    /* Late answers count, and their age is taken from their arrival. */
-    const sb_ns late = 4 * SB_S + SB_S / 2;
-    bool slow = world_has(w, ACTOR_SLOW) || world_has(w, ACTOR_LOSSY) || world_has(w, ACTOR_FAR) ||
-                world_has(w, ACTOR_FLAPPING) || world_has(w, ACTOR_SILENT);
-    w->o.late = w->o.open_chains ? 5 * late : slow ? late : 0;
     w->o.no_soa = world_has(w, ACTOR_BARE);
     w->o.trouble = world_has(w, ACTOR_NO_MEMORY) || world_has(w, ACTOR_NO_SOCKETS);
     w->o.verdicts = world_has(w, ACTOR_VERDICTS);
@@ -489,9 +484,9 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
     bool dead = !ups || sb_pool_dead(ups, sb_upstreams_pool(ups, &q->name));
     world_check_subject(w);
     oracle_key *key = oracle_key_of(&w->o, q);
-    /* What was on its way while the settings changed may have been stored by either. */
-    if (key && !dead && !node->protect && query->edns.present &&
-        w->o.reset_at + 5 * SB_S < key->seen_at && oracle_needless(&w->o, q) && !continues)
+    /* What was seen before a reload, a flush or a restart may have been stored by other rules. */
+    if (key && !dead && query->edns.present && w->o.reset_at < key->seen_at &&
+        oracle_needless(&w->o, q) && !continues)
         oracle_fail(&w->o, "%s was asked upstream although fresh for %.1f s more", oracle_text(q),
                     (double)(key->fresh_until - sim_now(w->s)) / (double)SB_S);
     if (sv->mode == SERVER_SERVFAIL || sv->mode == SERVER_REFUSED)
