@@ -119,7 +119,8 @@ static const sb_udp_events ask_events = {answered, not_answered};
 /* A public address of each family which nobody has a route of its own to: a.root-servers.net, the
  * oldest there is. Nothing is ever sent there. */
 static const uint8_t target_4[4] = {198, 41, 0, 4};
-static const uint8_t target_6[16] = {0x20, 0x01, 0x05, 0x03, 0xba, 0x3e, 0, 0, 0, 0, 0, 2, 0, 0x30};
+static const uint8_t target_6[16] = {0x20, 0x01, 0x05, 0x03, 0xba, 0x3e, 0, 0,
+                                     0,    0,    0,    2,    0,    0x30};
 
 sb_status sb_netmon_new(sb_env *env, sb_stats *stats, uint32_t remembered,
                         sb_netmon_changed *changed, void *context, sb_netmon **ret)
@@ -261,7 +262,8 @@ static bool route_is_ours(const struct nlmsghdr *message)
     sb_prefix to = {.addr = {.family = target.family}, .bits = route->rtm_dst_len};
     const struct nlattr *a = NULL;
     while ((a = sb_netlink_attribute(message, sizeof(*route), a)))
-        if (mnl_attr_get_type(a) == RTA_DST && !sb_netlink_address(a, route->rtm_family, &to.addr))
+        if (mnl_attr_get_type(a) == RTA_DST &&
+            !sb_netlink_address(a, route->rtm_family, &to.addr))
             return false;
     return sb_prefix_contains(&to, &target);
 }
@@ -561,8 +563,8 @@ static void add_prefix(sb_netmon *nm, const sb_addr *addr, uint8_t bits)
 
 static bool is_up(const way *w)
 {
-    return w->exists &&
-           (w->flags & (IFF_UP | IFF_RUNNING | IFF_LOOPBACK)) == (IFF_UP | IFF_RUNNING);
+    return w->exists && (w->flags & (IFF_UP | IFF_RUNNING | IFF_LOOPBACK)) ==
+                              (IFF_UP | IFF_RUNNING);
 }
 
 static void choose_primary(sb_netmon *nm)
@@ -602,7 +604,8 @@ static void finish_reading(sb_netmon *nm)
     }
     nm->skips = 0;
     if (nm->warned)
-        sb_log(NET, INFO, "network changes are noticed again", "network=%08x", nm->now.identity);
+        sb_log(NET, INFO, "network changes are noticed again", "network=%08x",
+               nm->now.identity);
     nm->warned = false;
     judge(nm);
 }
@@ -617,7 +620,7 @@ static void judge(sb_netmon *nm)
     nm->now = nm->next;
     nm->reach = reach;
     if (wants_hardware(nm) && nm->now.hardware_size == 0) {
-        nm->look = !nm->looking                         ? LOOK_FIRST
+        nm->look = !nm->looking                      ? LOOK_FIRST
                    : nm->look < LOOK_MOST / LOOK_FACTOR ? nm->look * LOOK_FACTOR
                                                         : LOOK_MOST;
         sb_timer_set(nm->env, &nm->wait, sb_env_now(nm->env) + nm->look);
@@ -625,8 +628,8 @@ static void judge(sb_netmon *nm)
     if (!told)
         return;
     if (nm->stats && !first)
-        sb_count(nm->stats,
-                 nm->now.identity != old ? SB_COUNT_NETWORK_CHANGES : SB_COUNT_NETWORK_REACH);
+        sb_count(nm->stats, nm->now.identity != old ? SB_COUNT_NETWORK_CHANGES
+                                                    : SB_COUNT_NETWORK_REACH);
     log_change(&nm->now, old);
     nm->changed(nm->context, old, nm->now.identity);
 }
@@ -728,5 +731,6 @@ static void log_change(const sb_network *n, uint32_t old)
         sb_log(NET, INFO, "no network", "from=%08x", old);
     else
         sb_log(NET, INFO, "network", "from=%08x to=%08x interface=%s gateway=%s", old, n->identity,
-               SB_Q(n->name), n->gateway.family ? sb_addr_text(&n->gateway, gateway) : "none");
+               SB_Q(n->name),
+               n->gateway.family ? sb_addr_text(&n->gateway, gateway) : "none");
 }

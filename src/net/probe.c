@@ -150,8 +150,8 @@ void sb_diag_start(sb_diag *d, sb_probes *probes, const sb_addr *addr, sb_op *pa
     sb_status status = begin(probes, &d->addr);
     d->counted = status == SB_OK;
     if (status == SB_OK)
-        status =
-            env->ops->netlink_open(env, NETLINK_SOCK_DIAG, 0, &diag_events, d, &d->socket, NULL);
+        status = env->ops->netlink_open(env, NETLINK_SOCK_DIAG, 0, &diag_events, d, &d->socket,
+                                        NULL);
     if (status == SB_OK)
         diag_ask(d, d->addr.family == SB_FAMILY_4 ? AF_INET : AF_INET6);
     else

@@ -43,8 +43,8 @@ sb_status sim_stream_connect(sb_env *base, const sb_addr *remote, const char *tl
     sim_packet_seen(s, &packet);
     sb_ns delay = host ? sim_link_delay(s, host) : 0;
     sb_status end = !host || host->reach == SIM_PORT_CLOSED || host->stream_closed ? SB_CONNREFUSED
-                    : host->reach == SIM_UNREACHABLE                               ? SB_UNREACHABLE
-                                                                                   : SB_OK;
+                    : host->reach == SIM_UNREACHABLE                                ? SB_UNREACHABLE
+                                                                                    : SB_OK;
     if (host && host->reach == SIM_BLACKHOLE)
         return SB_OK; /* silence */
     unsigned round_trips = 1;

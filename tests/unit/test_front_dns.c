@@ -80,8 +80,8 @@ static const sim_conn_events conn_events = {.received = stream_in, .closed = str
 static void asker_init(asker *a, const char *addr)
 {
     memset(a, 0, sizeof(*a));
-    a->host = (sim_host){
-        .addr = world_addr(addr), .link = {SB_MS, SB_MS, 0, 0}, .owner = a, .datagram = datagram};
+    a->host = (sim_host){.addr = world_addr(addr), .link = {SB_MS, SB_MS, 0, 0}, .owner = a,
+                         .datagram = datagram};
     sim_host_add(t.w.s, &a->host);
 }
 
@@ -180,15 +180,15 @@ static void test_rules(void **state)
         {SB_FLAG_RD, SB_TYPE_TXT, SB_CLASS_CH, SB_RCODE_REFUSED},
         {SB_FLAG_RD, SB_TYPE_A, 4, SB_RCODE_REFUSED},
         {0, SB_TYPE_A, SB_CLASS_IN, SB_RCODE_REFUSED},
-        {SB_FLAG_RD | 2 << 11, SB_TYPE_A, SB_CLASS_IN, SB_RCODE_NOTIMP},   /* STATUS */
+        {SB_FLAG_RD | 2 << 11, SB_TYPE_A, SB_CLASS_IN, SB_RCODE_NOTIMP}, /* STATUS */
         {SB_FLAG_RD | 4 << 11, SB_TYPE_SOA, SB_CLASS_IN, SB_RCODE_NOTIMP}, /* NOTIFY */
         {SB_FLAG_RD | 5 << 11, SB_TYPE_SOA, SB_CLASS_IN, SB_RCODE_NOTIMP}, /* UPDATE */
     };
     begin(world_settings());
     for (size_t i = 0; i < SB_ARRAY_SIZE(rows); i++) {
         uint8_t bytes[512];
-        size_t size =
-            world_query(bytes, sizeof(bytes), 77, rows[i].flags, "version.bind", rows[i].type, 0);
+        size_t size = world_query(bytes, sizeof(bytes), 77, rows[i].flags, "version.bind",
+                                  rows[i].type, 0);
         sb_store_u16(bytes + size - 2, rows[i].class);
         unsigned before = t.a.count;
         send_to(&t.a, bytes, size);
@@ -308,8 +308,8 @@ static void test_client_limit(void **state)
 static sb_socket dial(asker *a, const char *path)
 {
     sb_addr to = world_addr("127.0.0.1:5300");
-    sb_socket conn =
-        sim_connect(t.w.s, &a->host.addr, path ? NULL : &to, path, 1000, &conn_events, a);
+    sb_socket conn = sim_connect(t.w.s, &a->host.addr, path ? NULL : &to, path, 1000, &conn_events,
+                                 a);
     world_run(&t.w, 10 * SB_MS);
     return conn;
 }
@@ -719,30 +719,18 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forwarding),
-        cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_special_names),
-        cmocka_unit_test(test_rd_clear),
-        cmocka_unit_test(test_junk),
-        cmocka_unit_test(test_allow),
-        cmocka_unit_test(test_client_limit),
-        cmocka_unit_test(test_tcp_out_of_order),
-        cmocka_unit_test(test_tcp_large),
-        cmocka_unit_test(test_tcp_pipeline_limit),
-        cmocka_unit_test(test_tcp_cancel),
-        cmocka_unit_test(test_tcp_idle),
-        cmocka_unit_test(test_tcp_flood),
-        cmocka_unit_test(test_tcp_per_client),
-        cmocka_unit_test(test_tcp_outsider),
-        cmocka_unit_test(test_unix),
-        cmocka_unit_test(test_ecs_stays),
-        cmocka_unit_test(test_ad),
-        cmocka_unit_test(test_worker_datagram),
-        cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_quiesce),
-        cmocka_unit_test(test_free_busy),
-        cmocka_unit_test(test_address_in_use),
-        cmocka_unit_test(test_give_up),
+        cmocka_unit_test(test_forwarding),      cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_special_names),   cmocka_unit_test(test_rd_clear),
+        cmocka_unit_test(test_junk),            cmocka_unit_test(test_allow),
+        cmocka_unit_test(test_client_limit),    cmocka_unit_test(test_tcp_out_of_order),
+        cmocka_unit_test(test_tcp_large),       cmocka_unit_test(test_tcp_pipeline_limit),
+        cmocka_unit_test(test_tcp_cancel),      cmocka_unit_test(test_tcp_idle),
+        cmocka_unit_test(test_tcp_flood),       cmocka_unit_test(test_tcp_per_client),
+        cmocka_unit_test(test_tcp_outsider),    cmocka_unit_test(test_unix),
+        cmocka_unit_test(test_ecs_stays),       cmocka_unit_test(test_ad),
+        cmocka_unit_test(test_worker_datagram), cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_quiesce),         cmocka_unit_test(test_free_busy),
+        cmocka_unit_test(test_address_in_use),  cmocka_unit_test(test_give_up),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

@@ -300,10 +300,8 @@ static void end_closed(void *owner, sb_socket socket, sb_status why)
     assert_int_equal(e->w->env->ops->stream_write(e->w->env, socket, "x", 1), SB_CLOSED);
 }
 
-static const sb_stream_events end_events = {.connected = end_connected,
-                                            .received = end_received,
-                                            .drained = end_drained,
-                                            .closed = end_closed};
+static const sb_stream_events end_events = {.connected = end_connected, .received = end_received,
+                                            .drained = end_drained, .closed = end_closed};
 
 static void connect_to(world *w, end *e, const sb_addr *to, const char *name)
 {
@@ -337,7 +335,7 @@ static void test_right_names(void **state)
 {
     world *w = *state;
     server v = {0};
-    static const char *const good[] = {NAME,        "dns.example.", "DNS.example", "a.wild.example",
+    static const char *const good[] = {NAME, "dns.example.", "DNS.example", "a.wild.example",
                                        "127.0.0.1", "2001:db8::1"};
     serve_names(w, &v, "DNS:" NAME ",DNS:*.wild.example,IP:127.0.0.1,IP:2001:db8::1");
     for (size_t i = 0; i < SB_ARRAY_SIZE(good); i++) {
@@ -356,9 +354,8 @@ static void test_wrong_names(void **state)
 {
     world *w = *state;
     server v = {0};
-    static const char *const bad[] = {
-        "other.example",    "example", "x.dns.example", "wild.example",
-        "a.b.wild.example", "server",  "127.0.0.2",     "::1"};
+    static const char *const bad[] = {"other.example", "example", "x.dns.example", "wild.example",
+                                      "a.b.wild.example", "server", "127.0.0.2", "::1"};
     serve_names(w, &v, "DNS:" NAME ",DNS:*.wild.example,IP:127.0.0.1");
     for (size_t i = 0; i < SB_ARRAY_SIZE(bad); i++) { /* "server" is the common name: RFC 8310 */
         w->lines = 0;
@@ -373,8 +370,7 @@ static void test_wrong_names(void **state)
         end e = {.w = w};
         sb_why why = {0};
         assert_int_equal(w->env->ops->stream_connect(w->env, &v.addr, impossible[i], &end_events,
-                                                     &e, &e.socket, &why),
-                         SB_INVALID);
+                                                     &e, &e.socket, &why), SB_INVALID);
         assert_non_null(strstr(why.text, "no certificate can be for that name"));
         assert_false(sb_socket_valid(e.socket));
     }
@@ -401,7 +397,7 @@ static void test_bad_certificates(void **state)
         serve(w, &v, &id);
         assert_int_equal(try_connect(w, &v.addr, NAME), SB_UNTRUSTED);
         assert_non_null(strstr(w->log, table[i].reason));
-        assert_int_equal(try_connect(w, &v.addr, ""), SB_OK);          /* opportunistic */
+        assert_int_equal(try_connect(w, &v.addr, ""), SB_OK); /* opportunistic */
         assert_int_equal(try_connect(w, &v.addr, NAME), SB_UNTRUSTED); /* and still not */
         identity_free(&id);
         server_end(&v);
@@ -470,7 +466,7 @@ static void test_resumption(void **state)
             const char *name;
             bool reused;
         } table[] = {{NAME, false}, {NAME, true}, {NAME, true}, {"other.example", false},
-                     {"", false},   {"", true},   {NAME, true}};
+                     {"", false}, {"", true}, {NAME, true}};
         for (size_t k = 0; k < SB_ARRAY_SIZE(table); k++) {
             one_exchange(w, &v.addr, table[k].name);
             if (v.conns[k]->reused != table[k].reused)
@@ -673,7 +669,7 @@ static void test_forged_record(void **state)
     world *w = *state;
     server v = {0};
     end e = {0};
-    static const uint8_t forged[] = {23, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8,
+    static const uint8_t forged[] = {23, 3, 3, 0, 20, 1, 2,  3,  4,  5,  6,  7, 8,
                                      9,  0, 1, 2, 3,  4, 5, 6, 7, 8, 9, 0};
     serve_names(w, &v, "DNS:" NAME);
     connect_to(w, &e, &v.addr, NAME);
