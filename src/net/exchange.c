@@ -189,8 +189,7 @@ static void resend(sb_timer *timer)
 static void resend_udp(sb_exchange *x)
 {
     sb_env *env = x->op.env;
-    if (x->server->prefers_stream &&
-        !x->plain) { /* datagrams are still lost: it was worth a look */
+    if (x->server->prefers_stream && !x->plain) { /* still lost: that was the look at it */
         ask_tcp(x);
         return;
     }
@@ -201,7 +200,7 @@ static void resend_udp(sb_exchange *x)
         sb_op_finish(&x->op, status);
         return;
     }
-    sb_upstream_asked_again(x->ups, x->server);
+    sb_upstream_asked_again(x->ups, x->server, x->sent_at);
     sent(x, SB_PROTOCOL_UDP);
     rearm_resend(x);
 }
@@ -654,6 +653,7 @@ static void report(sb_exchange *x)
         sb_upstream_stream_ended(x->ups, x->server, x->rcode != 0xffff);
     switch (x->op.status) {
     case SB_OK:
+        x->server->answered = x->question;
         sb_upstream_succeeded(x->ups, x->server, (sb_protocol)x->protocol, x->rtt);
         return;
     case SB_NOMEM:

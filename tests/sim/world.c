@@ -460,6 +460,17 @@ static bool goes_on(world *w, uint64_t tag)
     return found && in_doubt(w);
 }
 
+static bool is_no_suspect(void *context, const sb_upstream *up)
+{
+    return !sb_addr_equal(&up->addr, context) || up->suspicion == SB_SUSPICION_NONE;
+}
+
+static bool is_suspect(const sb_upstreams *ups, const server *sv)
+{
+    sb_addr addr = sv->host.addr;
+    return !sb_upstreams_each(ups, is_no_suspect, &addr);
+}
+
 static void upstream_query(world *w, const sim_packet *p, const server *sv, const sb_msg *query)
 {
     const sb_question *q = &query->question;
@@ -479,14 +490,14 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
     if (!node)
         return; /* of junk */
     bool continues = goes_on(w, tag);
-    /* A dead route is probed with questions that had good answers. */
+    /* A dead route is probed with questions that had good answers, and so is who keeps silent. */
     sb_upstreams *ups = w->d.up ? sb_engine_upstreams(w->d.engine) : NULL;
     bool dead = !ups || sb_pool_dead(ups, sb_upstreams_pool(ups, &q->name));
     world_check_subject(w);
     oracle_key *key = oracle_key_of(&w->o, q);
     /* What was seen before a reload, a flush or a restart may have been stored by other rules. */
-    if (key && !dead && query->edns.present && w->o.reset_at < key->seen_at &&
-        oracle_needless(&w->o, q) && !continues)
+    if (key && !dead && !is_suspect(ups, sv) && query->edns.present &&
+        w->o.reset_at < key->seen_at && oracle_needless(&w->o, q) && !continues)
         oracle_fail(&w->o, "%s was asked upstream although fresh for %.1f s more", oracle_text(q),
                     (double)(key->fresh_until - sim_now(w->s)) / (double)SB_S);
     if (sv->mode == SERVER_SERVFAIL || sv->mode == SERVER_REFUSED)
