@@ -443,11 +443,13 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     bool overridden = is_overridden(&ctx, asked);
     if (answer->kind == SB_KIND_POSITIVE)
         sb_doubts_clear(e->doubts, &asked->question.name, asked->question.type);
-    else if (belief == SB_BELIEF_NONE && sb_question_known(&ctx, asked))
+    else if (belief <= SB_BELIEF_SHORT && sb_question_known(&ctx, asked))
         return; /* what is not believed replaces nothing */
-    else if (belief != SB_BELIEF_NONE)
+    else if (belief > SB_BELIEF_SHORT)
         sb_engine_forget(e, asked,
                          belief == SB_BELIEF_TYPE ? SB_KIND_NODATA : (sb_kind)answer->kind);
+    if (belief == SB_BELIEF_SHORT)
+        sb_policy_shorten(&life);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
     /* A full or refusing cache file is counted there; it never fails the question. */
     sb_status status = sb_l1_put(e->l1, &key, answer, &life, flags);
