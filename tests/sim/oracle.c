@@ -673,9 +673,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
         return;
     }
     if (!p->positive && !p->serial) {
-        /* It is the last link's, and kept from when that was said. */
-        if (now > (o->open_chains ? p->said_last : p->said) + BARE_TTL + SB_S + SLACK && r->edns &&
-            !o->trouble)
+        if (now > p->said + BARE_TTL + SB_S + SLACK && r->edns && !o->trouble)
             oracle_fail(o, "%s: a denial without SOA kept as fresh", oracle_text(q));
         return;
     }

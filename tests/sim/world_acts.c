@@ -575,7 +575,7 @@ static void clocks(void *context, uint64_t argument)
         sim_suspend(w->s, slept);
         oracle_slept(&w->o, slept);
         w->dead_since[0] = w->dead_since[1] = sim_now(w->s); /* what was under way goes on now */
-        if (w->all_bad_since != SB_NEVER) /* nobody could notice meanwhile */
+        if (w->all_bad_since != SB_NEVER)                    /* nobody could notice meanwhile */
             w->all_bad_since = sim_now(w->s);
     }
 }
