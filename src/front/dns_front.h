@@ -45,8 +45,11 @@ void sb_dns_front_give_up(sb_dns_front *front);
 #define SB_FRONT_TCP_PER_CLIENT                                                                    \
     64 /* connections of one address (loopback excepted: SB_FRONT_TCP_MAX) */
 #define SB_FRONT_TCP_IDLE_S 10
-#define SB_FRONT_PIPELINE_MAX 64   /* questions under way on one connection: reading pauses */
-#define SB_FRONT_CLIENT_MAX 1024   /* UDP questions under way of one address: dropped beyond */
-#define SB_FRONT_QUERIES_MAX 16384 /* in all */
+#define SB_FRONT_PIPELINE_MAX 64 /* questions under way on one connection: reading pauses */
+/* UDP questions under way of one address, of loopback (a whole machine), and questions in all.
+ * Beyond, what is known at once is answered, and the rest with SERVFAIL. */
+#define SB_FRONT_CLIENT_MAX 1024
+#define SB_FRONT_LOOPBACK_MAX 12288
+#define SB_FRONT_QUERIES_MAX 16384
 
 #endif
