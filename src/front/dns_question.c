@@ -11,6 +11,7 @@
 #define TYPE_HINFO 13
 #define PROVENANCE_BYTES 512
 #define TOO_MANY "too many questions under way"
+#define ENDING "the resolver is ending"
 
 static bool refuse_outsider(sb_dns_front *front, const sb_dns_origin *origin);
 static bool rule(sb_dns_front *front, const sb_query_info *info, const sb_dns_origin *origin);
@@ -83,8 +84,8 @@ void sb_dns_pending_give_up(sb_dns_pending *pending)
     sb_dns_front *front = pending->front;
     sb_dns_origin origin = pending->origin;
     sb_op_cancel(&pending->query.op);
-    size_t size = sb_reply_error(&pending->info, SB_RCODE_SERVFAIL, SB_EDE_NOT_READY,
-                                 "the resolver is ending", front->out + 2, SB_MSG_MAX);
+    size_t size = sb_reply_error(&pending->info, SB_RCODE_SERVFAIL, SB_EDE_NOT_READY, ENDING,
+                                 front->out + 2, SB_MSG_MAX);
     pending_release(front, pending);
     if (send_reply(front, &origin, size) && origin.stream)
         sb_dns_stream_resume(origin.stream);
@@ -181,6 +182,8 @@ static bool is_limited(sb_dns_front *front, const sb_dns_origin *origin, sb_dns_
 {
     unsigned most =
         sb_addr_is_loopback(&origin->client) ? SB_FRONT_LOOPBACK_MAX : SB_FRONT_CLIENT_MAX;
+    if (front->quiescing)
+        return true;
     if (front->pending_count >= SB_FRONT_QUERIES_MAX) {
         count(front, SB_COUNT_LIMIT_QUESTIONS);
         return true;
@@ -250,7 +253,8 @@ static size_t encode(sb_dns_pending *pending)
         return sb_reply_error(info, SB_RCODE_REFUSED, SB_EDE_PROHIBITED, "not in the cache", out,
                               SB_MSG_MAX);
     if (pending->limited && !query->answer)
-        return sb_reply_error(info, SB_RCODE_SERVFAIL, SB_EDE_NOT_READY, TOO_MANY, out, SB_MSG_MAX);
+        return sb_reply_error(info, SB_RCODE_SERVFAIL, SB_EDE_NOT_READY,
+                              pending->front->quiescing ? ENDING : TOO_MANY, out, SB_MSG_MAX);
     uint8_t provenance[PROVENANCE_BYTES];
     sb_reply_body body;
     sb_query_body(query, info->provenance_asked, provenance, &body);
