@@ -77,6 +77,7 @@ struct sb_dns_stream {
     sb_socket socket;
     sb_addr remote, local;
     bool is_unix;
+    uint32_t uid; /* Unix: of the peer */
     bool refused; /* not in listen.allow: one REFUSED, then the end */
     bool paused;
     bool ended; /* the client asks no more: closed when everything is answered and sent */

@@ -572,6 +572,24 @@ static void test_unix(void **state)
     finish();
 }
 
+/* One user's connections to the Unix socket, however many, close nobody else's. */
+static void test_unix_per_user(void **state)
+{
+    (void)state;
+    begin(world_settings());
+    (void)sim_connect(t.w.s, &t.b.host.addr, NULL, "/run/s.sock", 2000, &conn_events, &t.b);
+    world_run(&t.w, 10 * SB_MS);
+    for (unsigned i = 0; i < SB_FRONT_TCP_MAX + 10; i++) {
+        (void)sim_connect(t.w.s, &t.a.host.addr, NULL, "/run/s.sock", 1000, &conn_events, &t.a);
+        world_run(&t.w, SB_MS);
+    }
+    assert_false(t.b.closed);
+    assert_true(t.a.closed);
+    assert_int_equal(world_count(&t.w, SB_COUNT_LIMIT_TCP),
+                     SB_FRONT_TCP_MAX + 10 - SB_FRONT_UNIX_PER_USER);
+    finish();
+}
+
 /* No option of a client's goes upstream. */
 static void test_ecs_stays(void **state)
 {
@@ -671,11 +689,20 @@ static void test_quiesce(void **state)
     uint8_t bytes[512];
     sim_conn_write(t.w.s, conn, bytes, framed(bytes, 512, 9, "slow.example", SB_TYPE_A));
     ask(&t.a, 10, SB_FLAG_RD, "slow2.example", SB_TYPE_A, 0);
+    ask(&t.a, 12, SB_FLAG_RD, "a2.example", SB_TYPE_A, 0);
     world_run(&t.w, 50 * SB_MS);
+    assert_int_equal(t.a.count, 1);
     assert_false(sb_dns_front_quiesce(t.front));
-    ask(&t.a, 11, SB_FLAG_RD, "a.example", SB_TYPE_A, 0); /* too late */
+    ask(&t.a, 11, SB_FLAG_RD, "a.example", SB_TYPE_A, 0);  /* too late */
+    ask(&t.a, 13, SB_FLAG_RD, "a2.example", SB_TYPE_A, 0); /* known */
+    world_run(&t.w, 20 * SB_MS);
+    assert_int_equal(t.a.count, 3);
+    for (unsigned i = 1; i < 3; i++) {
+        sb_msg msg = parsed(&t.a.replies[i]);
+        assert_int_equal(msg.rcode, msg.id == 11 ? SB_RCODE_SERVFAIL : SB_RCODE_NOERROR);
+    }
     world_run(&t.w, SB_S);
-    assert_int_equal(t.a.count, 2);
+    assert_int_equal(t.a.count, 5);
     assert_true(t.a.closed);
     assert_true(sb_dns_front_quiesce(t.front));
     finish();
@@ -770,6 +797,7 @@ int main(void)
         cmocka_unit_test(test_worker_datagram),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_quiesce),
+        cmocka_unit_test(test_unix_per_user),
         cmocka_unit_test(test_free_busy),
         cmocka_unit_test(test_address_in_use),
         cmocka_unit_test(test_give_up),
