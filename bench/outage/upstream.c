@@ -261,6 +261,7 @@ static void take_query(upstream *u, const uint8_t *bytes, size_t size, const sb_
     if (scene_fault_is_death(u->fault) ||
         (u->fault == FAULT_LOSS && !conn_id && sb_rand_chance(&u->rand, LOSS_PERMILLE)))
         return;
+    zone_note_denied(&w->zone, id, now);
     reply *r = sb_new(reply);
     if (!r)
         return;
