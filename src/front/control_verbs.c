@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "dns/rdata.h"
 #include "front/control_private.h"
 #include "front/view.h"
@@ -88,7 +89,7 @@ bool sb_control_run(sb_control_request *request, const char *name, bool allowed)
             return false;
         if (kind == CHANGES)
             sb_log(CONTROL, INFO, "done", "verb=%s", verbs[i].name);
-        return request->result || refuse(request, "no memory for this answer");
+        return request->result || request->work || refuse(request, "no memory for this answer");
     }
     (void)sb_why_set(&request->why, SB_INVALID, "there is no verb %s", SB_Q(name));
     return false;
@@ -154,9 +155,8 @@ bool sb_control_list(sb_control_request *request, bool dump)
         return false;
     if (cursor_text && !sb_view_cursor_parse(cursor_text, &cursor))
         return refuse(request, "cursor must be the cursor of the page before");
-    sb_view_page page = {.suffix = below ? &suffix : NULL,
-                         .limit = limit ? (unsigned)limit : 1,
-                         .cursor = cursor};
+    sb_view_page page = {
+        .suffix = below ? &suffix : NULL, .limit = limit ? (unsigned)limit : 1, .cursor = cursor};
     request->result = sb_view_cache(request->control->engine, &page,
                                     dump ? sb_control_dump_entry : sb_view_entry);
     return true;
@@ -182,8 +182,7 @@ static bool run_health(sb_control_request *request)
     sb_text text = {0};
     if (options->health)
         options->health(options->context, &text);
-    json_t *document =
-        text.data && !text.failed ? json_loadb(text.data, text.size, 0, NULL) : NULL;
+    json_t *document = text.data && !text.failed ? json_loadb(text.data, text.size, 0, NULL) : NULL;
     sb_text_fini(&text);
     if (!document)
         return refuse(request, "there is no health document");
@@ -201,8 +200,8 @@ static bool run_upstreams(sb_control_request *request)
 
 static bool run_services(sb_control_request *request)
 {
-    request->result = json_pack("{s:o}", "services",
-                                sb_view_services(request->control->engine, true, true));
+    request->result =
+        json_pack("{s:o}", "services", sb_view_services(request->control->engine, true, true));
     return true;
 }
 
@@ -230,9 +229,35 @@ static bool run_dump(sb_control_request *request)
     return sb_control_list(request, true);
 }
 
+typedef struct pin_list {
+    sb_control_work work; /* first */
+    uint64_t cursor;
+    json_t *pins;
+} pin_list;
+
+static bool list_pins(sb_control_request *request)
+{
+    pin_list *list = (pin_list *)request->work;
+    if (sb_view_pins(request->control->engine, &list->cursor, list->pins))
+        return false;
+    request->result = json_pack("{s:O}", "pins", list->pins);
+    return true;
+}
+
+static void free_pins(sb_control_work *work)
+{
+    json_decref(((pin_list *)work)->pins);
+    sb_free(work);
+}
+
 static bool run_pins(sb_control_request *request)
 {
-    request->result = json_pack("{s:o}", "pins", sb_view_pins(request->control->engine));
+    pin_list *list = sb_new(pin_list);
+    if (!list)
+        return true;
+    list->work = (sb_control_work){.slice = list_pins, .free = free_pins};
+    list->pins = json_array();
+    request->work = &list->work;
     return true;
 }
 
