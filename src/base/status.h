@@ -35,6 +35,7 @@
     X(PERM, "not permitted")                                                                       \
     X(EXISTS, "already there")                                                                     \
     X(UNSUPPORTED, "not supported")                                                                \
+    X(UNTRUSTED, "certificate does not verify")                                                    \
     X(MISMATCH, "does not match the question")                                                     \
     X(NXDOMAIN, "no such name")                                                                    \
     X(NODATA, "no such record")

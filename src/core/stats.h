@@ -28,7 +28,7 @@
     X(PREFETCHES, "refreshes_total", "", "Flights started without a waiter")                       \
     X(UP_QUERIES, "upstream_queries_total", "", "Queries sent upstream")                           \
     X(UP_RESPONSES, "upstream_responses_total", "", "Valid responses")                             \
-    X(HEDGES, "hedges_total", "", "Second servers asked because the first was slow") \
+    X(HEDGES, "hedges_total", "", "Second servers asked because the first was slow")               \
     X(UP_TIMEOUTS, "upstream_timeouts_total", "", "Attempts that timed out")                       \
     X(UP_SERVFAIL, "upstream_failures_total", "rcode=\"servfail\"", "Failure responses")           \
     X(UP_REFUSED, "upstream_failures_total", "rcode=\"refused\"", "")                              \
@@ -36,6 +36,10 @@
     X(UP_UNREACHABLE, "upstream_unreachable_total", "", "Attempts ended by a network error")       \
     X(UP_REJECTED, "upstream_rejected_total", "", "Packets that did not match their question")     \
     X(UP_TRUNCATED, "upstream_truncated_total", "", "Responses retried over TCP")                  \
+    X(UP_UNPROVEN, "upstream_unproven_total", "",                                                  \
+      "Responses without the question's case or the cookie, asked again over TCP")                 \
+    X(UP_CROWDED, "upstream_crowded_total", "", "Exchanges moved to TCP by near misses")           \
+    X(UP_CONNECTIONS, "upstream_connections_total", "", "TCP and TLS connections opened")          \
     X(CACHE_WRITES, "cache_writes_total", "", "Entries written")                                   \
     X(CACHE_EVICTIONS, "cache_evictions_total", "", "Living entries evicted for room")             \
     X(CACHE_EXPIRED, "cache_expired_total", "", "Entries found past their last use")               \
@@ -47,11 +51,12 @@
     X(LIMIT_CLIENT, "limit_reached_total", "limit=\"questions_per_client\"", "")                   \
     X(LIMIT_TCP, "limit_reached_total", "limit=\"tcp_clients\"", "")                               \
     X(LIMIT_HEDGES, "limit_reached_total", "limit=\"hedges\"", "")                                 \
-    X(LIMIT_REFRESHES, "limit_reached_total", "limit=\"refreshes\"", "") \
+    X(LIMIT_REFRESHES, "limit_reached_total", "limit=\"refreshes\"", "")                           \
     X(LIMIT_ARENA, "limit_reached_total", "limit=\"bytes_per_question\"", "")                      \
     X(LIMIT_QUEUE, "limit_reached_total", "limit=\"worker_queue\"", "")                            \
     X(LIMIT_QUESTIONS, "limit_reached_total", "limit=\"questions\"", "")                           \
     X(LIMIT_PIPELINE, "limit_reached_total", "limit=\"pipeline\"", "")                             \
+    X(LIMIT_UP_PIPELINE, "limit_reached_total", "limit=\"upstream_pipeline\"", "")                 \
     X(LIMIT_TCP_PER_CLIENT, "limit_reached_total", "limit=\"tcp_per_client\"", "")                 \
     X(LIMIT_TCP_IDLE, "limit_reached_total", "limit=\"tcp_idle\"", "")                             \
     X(LIMIT_CONTROL, "limit_reached_total", "limit=\"control_clients\"", "")                       \

@@ -389,6 +389,8 @@ static void draft_copy_as(draft *d, int section, const sb_record *record, uint32
     sb_name owner = record->owner, target;
     sb_span rdata;
 
+    if (ttl_s > SB_TTL_SANE_S)
+        ttl_s = SB_TTL_SANE_S;
     if (!sb_rdata_expand(d->from->bytes, record->rdata_at, record->rdata_size, record->type, &w)) {
         d->failed = true;
         return;
@@ -471,9 +473,9 @@ static void copy_link(draft *d, const sb_chain *chain, unsigned at)
             draft_copy(d, SB_SECTION_ANSWER, &record);
     if (!last && link->cname_at < 0) { /* a DNAME came without the CNAME it implies */
         const sb_name *target = &chain->links[at + 1].name;
+        uint32_t ttl_s = link->dname_ttl_s < SB_TTL_SANE_S ? link->dname_ttl_s : SB_TTL_SANE_S;
         sb_builder_record(&d->out, SB_SECTION_ANSWER, &link->name, SB_TYPE_CNAME,
-                          d->question->class, link->dname_ttl_s,
-                          (sb_span){target->wire, target->size});
+                          d->question->class, ttl_s, (sb_span){target->wire, target->size});
     }
 }
 

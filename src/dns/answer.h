@@ -16,6 +16,9 @@
 #define SB_ALIASES_MAX 16      /* CNAMEs in a chain */
 #define SB_ANSWER_TTLS_MAX 512 /* records of an answer; more are MALFORMED */
 #define SB_TTL_MAX_S 2147483647u
+/* What a server's TTLs are cut to: nobody means years, and a forged or mistyped one must end some
+ * day. The cap that RFC 8767 §4 recommends; the top bit stays 0 by RFC 2181 §8 (the stricter). */
+#define SB_TTL_SANE_S 604800u
 
 typedef enum sb_kind {
     SB_KIND_POSITIVE = 1, /* at least one record of the type asked (or CNAME/ANY as asked) */
@@ -78,11 +81,12 @@ typedef struct sb_answer {
 /* From an upstream's message to `question`, whose question section was compared before. Keeps the
  * records of the question's alias chain (CNAME, DNAME with its synthesised CNAME, RRSIGs of them
  * when DO), in the authority section the SOA of a negative (and NSEC/NSEC3/RRSIG of it when DO) or
- * nothing, but for the NSEC/NSEC3 that prove a wildcard's expansion when DO; drops all else. Loops
- * and chains over SB_ALIASES_MAX: SB_MALFORMED. SOA must be at or above the last name of the chain,
- * else it counts as absent. rcode other than NOERROR/NXDOMAIN gives SB_KIND_FAILURE. NXDOMAIN with
- * an alias chain that ended in records of the type asked is MALFORMED. SB_ANSWER_AD is never set
- * here: the caller who knows whom to trust looks at the message's AD. */
+ * nothing, but for the NSEC/NSEC3 that prove a wildcard's expansion when DO; drops all else. TTLs
+ * are cut to SB_TTL_SANE_S. Loops and chains over SB_ALIASES_MAX: SB_MALFORMED. SOA must be at or
+ * above the last name of the chain, else it counts as absent. rcode other than NOERROR/NXDOMAIN
+ * gives SB_KIND_FAILURE. NXDOMAIN with an alias chain that ended in records of the type asked is
+ * MALFORMED. SB_ANSWER_AD is never set here: the caller who knows whom to trust looks at the
+ * message's AD. */
 SB_MUST_USE sb_status sb_answer_from_msg(const sb_question *question, const sb_msg *msg,
                                          sb_answer **ret_answer);
 /* From stored parts (cache file): body and offsets are copied and CHECKED (they may be hostile). */

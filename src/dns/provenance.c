@@ -41,6 +41,7 @@ sb_outcome sb_outcome_of_status(sb_status status)
     case SB_CLOSED:
     case SB_IO:
     case SB_PERM:
+    case SB_UNTRUSTED:
         return SB_OUTCOME_UNREACHABLE;
     case SB_MALFORMED:
     case SB_MISMATCH:

@@ -17,9 +17,9 @@
 
 #include "base/mem.h"
 
-#define HOST_MAX 256    /* the longest name and its NUL */
-#define TICKETS_MAX 64  /* as many servers as a configuration may list */
-#define TICKETS_EACH 2  /* what a server gives per connection; a ticket of TLS 1.3 is used once */
+#define HOST_MAX 256   /* the longest name and its NUL */
+#define TICKETS_MAX 64 /* as many servers as a configuration may list */
+#define TICKETS_EACH 2 /* what a server gives per connection; a ticket of TLS 1.3 is used once */
 /* An odd server's, with client state of its own, would be kept sixty-four times. */
 #define TICKET_BYTES_MAX 8192
 
@@ -391,7 +391,7 @@ static sb_status failure(sb_tls *tls, int result, sb_why *why)
         return sb_why_set(why, SB_NOMEM, "out of memory for TLS");
     }
     if (of_tls && reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
-        return sb_why_set(why, SB_REFUSED, "the certificate does not verify: %s",
+        return sb_why_set(why, SB_UNTRUSTED, "the certificate does not verify: %s",
                           X509_verify_cert_error_string(verified));
     if (of_tls && reason > SSL_AD_REASON_OFFSET)
         return sb_why_set(why, SB_UNSUPPORTED, "the server turns us away: %s",

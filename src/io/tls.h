@@ -33,7 +33,7 @@ void sb_tls_free(sb_tls *tls);
 /* Bytes from the network, copied; then sb_tls_handshake or sb_tls_read until SB_AGAIN. */
 SB_MUST_USE sb_status sb_tls_feed(sb_tls *tls, const uint8_t *bytes, size_t size);
 /* SB_OK once the connection stands, SB_AGAIN while the peer is awaited. Else it has failed for
- * good: SB_REFUSED when the certificate does not verify, SB_UNSUPPORTED when the peer turns us
+ * good: SB_UNTRUSTED when the certificate does not verify, SB_UNSUPPORTED when the peer turns us
  * away or knows too old versions only, SB_MALFORMED for what is no TLS, SB_NOMEM. After each call
  * there may be output, also after a failure (the alert). */
 SB_MUST_USE sb_status sb_tls_handshake(sb_tls *tls, sb_why *why);

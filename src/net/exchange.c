@@ -1,9 +1,9 @@
-/* One question put to one server: UDP with EDNS, without it when refused, TCP when truncated or
- * crowded.
+/* One question put to one server: UDP with EDNS, without it when refused, TCP when truncated,
+ * doubtful or crowded.
  *
- * Owns its socket and the bytes of the response under way; never retries on another server and
- * never decides what an answer is worth. RFC 1035, 5452 (matching), 6891 (EDNS fall-back), 7766
- * (framing). Loop thread. */
+ * Owns its socket; never retries on another server and never decides what an answer is worth. RFC
+ * 1035, 5452 (matching), 6891 (EDNS fall-back), 7766, 7873, 9018 (cookies), 8467 (padding),
+ * draft-vixie-dnsext-dns0x20. Loop thread. */
 #include "net/exchange.h"
 
 #include <limits.h>
@@ -13,39 +13,53 @@
 #include "dns/msg.h"
 
 #define NO_EDNS_FOR (3600 * SB_S) /* a server that was updated is believed within the hour */
+#define OPTIONS_MAX 192           /* a cookie with its header (44) and padding (131) */
+#define OPT_FIXED 11              /* an OPT without options */
+#define PAD_BLOCK 128             /* RFC 8467 §4.1 */
+/* More than three times what we offer to take over UDP: what is larger comes over TCP. */
+#define DATAGRAM_MAX 4096
 #define RESEND_WAIT_MOST (2 * SB_S)
-#define STREAM_FIRST 2048 /* most responses over TCP fit */
 
 static void lead(sb_exchange *x);
 static void release_followers(sb_exchange *x);
 static void ask_udp(sb_exchange *x);
 static void ask_tcp(sb_exchange *x);
+static void resend(sb_timer *timer);
+static void resend_udp(sb_exchange *x);
+static void resend_tcp(sb_exchange *x);
+static void rearm_resend(sb_exchange *x);
 static void allow_stream(sb_exchange *x);
-static size_t write_query(sb_exchange *x, uint8_t *buffer, size_t capacity);
+static size_t write_query(sb_exchange *x, sb_protocol protocol, uint8_t *buffer, size_t capacity);
+static void write_options(sb_exchange *x, sb_protocol protocol, size_t query_size, sb_writer *w);
+static void dress(sb_exchange *x, sb_protocol protocol);
 static void sent(sb_exchange *x, sb_protocol protocol);
 static void close_socket(sb_exchange *x);
 static void udp_received(void *owner, sb_socket socket, const sb_datagram *datagram);
 static void udp_failed(void *owner, sb_socket socket, sb_status why);
-static void tcp_connected(void *owner, sb_socket socket);
-static void tcp_received(void *owner, sb_socket socket, const uint8_t *bytes, size_t size);
-static void tcp_closed(void *owner, sb_socket socket, sb_status why);
-static bool tcp_gather(sb_exchange *x, const uint8_t *bytes, size_t size);
+static size_t tcp_write(sb_conn_query *query, uint16_t id, uint8_t *buffer, size_t capacity);
+static void tcp_received(sb_conn_query *query, const uint8_t *bytes, size_t size);
+static void tcp_failed(sb_conn_query *query, sb_status why);
 static void message(sb_exchange *x, const uint8_t *bytes, size_t size);
 static sb_reject match(const sb_exchange *x, const uint8_t *bytes, size_t size);
+static bool same_case(const sb_exchange *x, const sb_name *name);
 static void reject(sb_exchange *x, sb_reject reason);
+static void doubt(sb_exchange *x, sb_habit habit);
 static void response(sb_exchange *x, const uint8_t *bytes, size_t size);
-static bool wants_no_edns(const sb_exchange *x, const sb_msg *msg);
+static bool cookie_holds(sb_exchange *x, const sb_edns *edns);
+static bool asks_anew(sb_exchange *x, const sb_msg *msg);
+static void ask_again(sb_exchange *x);
 static sb_status take(sb_exchange *x, const sb_msg *msg);
-static void resend(sb_timer *timer);
+static sb_status make_answer(const sb_exchange *x, const sb_msg *msg, sb_answer **ret);
 static void stop(sb_op *op);
 static void report(sb_exchange *x);
+static void strike(sb_exchange *x);
 static bool is_names_own(sb_exchange *x);
 static bool is_others_answered(const sb_exchange *x);
 static bool is_verdict(int ede);
 static void emit(sb_exchange *x, sb_event_type type, uint32_t a, uint32_t b);
 
 static const sb_udp_events udp_events = {udp_received, udp_failed};
-static const sb_stream_events tcp_events = {tcp_connected, tcp_received, NULL, tcp_closed};
+static const sb_conn_events tcp_events = {tcp_write, tcp_received, tcp_failed};
 
 void sb_exchange_start(sb_exchange *x, sb_upstreams *ups, sb_upstream *server,
                        const sb_question *question, uint32_t flight, sb_op *parent, sb_ns deadline,
@@ -114,30 +128,39 @@ static void release_followers(sb_exchange *x)
     }
 }
 
+/* A stream loses nothing, and a doubt has its time for TCP: only a datagram is worth it. */
+void sb_exchange_repeat(sb_exchange *x)
+{
+    if (sb_op_running(&x->op) && !x->following && !x->over_tcp)
+        resend_udp(x);
+}
+
 void sb_exchange_fini(sb_exchange *x)
 {
     if (x->server)
         sb_upstream_unref(x->server);
     sb_answer_unref(x->answer);
-    sb_free(x->stream);
     x->server = NULL;
     x->answer = NULL;
-    x->stream = NULL;
-    x->stream_size = x->stream_capacity = 0;
 }
 
-/* A fresh socket each time: port and ID of a query are never used twice (RFC 5452 §9.2). */
+/* A fresh socket each time: port, ID and case of a query are never used twice (RFC 5452 §9.2). */
 static void ask_udp(sb_exchange *x)
 {
     sb_env *env = x->op.env;
+    uint8_t id[2];
     sb_udp_options options = {.remote = x->server->addr};
     options.local.family = x->server->addr.family;
     close_socket(x);
     x->near_misses = 0;
-    x->query_size = write_query(x, x->query, sizeof x->query);
+    x->over_tcp = false;
     sb_status status = env->ops->udp_open(env, &options, &udp_events, x, &x->socket, NULL);
-    if (status == SB_OK)
+    if (status == SB_OK) {
+        env->ops->entropy(env, id, sizeof id);
+        x->id = sb_load_u16(id);
+        x->query_size = write_query(x, SB_PROTOCOL_UDP, x->query, sizeof x->query);
         status = env->ops->udp_send(env, x->socket, NULL, NULL, x->query, x->query_size);
+    }
     if (status != SB_OK && status != SB_AGAIN) { /* a full buffer is a packet lost */
         sb_op_finish(&x->op, status);
         return;
@@ -149,15 +172,24 @@ static void ask_udp(sb_exchange *x)
     sb_timer_set(env, &x->resend, x->sent_at + x->resend_wait);
 }
 
-/* The same bytes from the same port: whichever query is answered, however late, the answer counts.
- * The round trip is taken from the first. */
+/* The usual time has passed. */
 static void resend(sb_timer *timer)
 {
     sb_exchange *x = sb_container_of(timer, sb_exchange, resend);
+    if (!x->over_tcp)
+        resend_udp(x);
+    else if (x->habits && !x->plain && (!x->tcp.written || sb_conn_is_mute(&x->tcp)))
+        tcp_failed(&x->tcp, SB_TIMEOUT); /* filtered, it seems */
+    else
+        resend_tcp(x);
+}
+
+/* The same bytes from the same port: whichever query is answered, however late, the answer counts.
+ * The round trip is taken from the first. */
+static void resend_udp(sb_exchange *x)
+{
     sb_env *env = x->op.env;
-    if (x->over_tcp)
-        return;
-    if (x->server->prefers_stream) { /* datagrams are still lost: that was the look at it */
+    if (x->server->prefers_stream && !x->plain) { /* still lost: that was the look at it */
         ask_tcp(x);
         return;
     }
@@ -170,33 +202,49 @@ static void resend(sb_timer *timer)
     }
     sb_upstream_asked_again(x->ups, x->server, x->sent_at);
     sent(x, SB_PROTOCOL_UDP);
-    x->resend_wait = x->resend_wait * 2 > RESEND_WAIT_MOST ? RESEND_WAIT_MOST : x->resend_wait * 2;
-    sb_timer_set(env, timer, sb_env_now(env) + x->resend_wait);
+    rearm_resend(x);
 }
 
-void sb_exchange_repeat(sb_exchange *x)
+/* Nothing gets lost over a connection: only one that has died is a reason, and the kernel tells of
+ * it much too late. */
+static void resend_tcp(sb_exchange *x)
 {
-    if (sb_op_running(&x->op) && !x->following)
-        resend(&x->resend);
+    sb_ns wait = x->resend_wait;
+    if (x->sends >= x->sends_max)
+        return;
+    if (sb_conn_is_mute(&x->tcp)) {
+        sb_conn_drop(&x->tcp, true);
+        ask_tcp(x);
+        x->resend_wait = wait;
+    }
+    if (sb_op_running(&x->op))
+        rearm_resend(x);
+}
+
+static void rearm_resend(sb_exchange *x)
+{
+    sb_ns wait = x->resend_wait * 2;
+    x->resend_wait = wait > RESEND_WAIT_MOST ? RESEND_WAIT_MOST : wait;
+    sb_timer_set(x->op.env, &x->resend, sb_env_now(x->op.env) + x->resend_wait);
 }
 
 static void ask_tcp(sb_exchange *x)
 {
-    sb_env *env = x->op.env;
+    bool moves = !x->over_tcp;
     close_socket(x);
-    sb_timer_stop(env, &x->resend);
+    sb_conn_drop(&x->tcp, false);
     x->over_tcp = true;
     x->near_misses = 0;
-    x->stream_size = 0;
-    x->sent_at = sb_env_now(env);
-    if (x->server->tls) /* who swallows connections is as silent as who swallows queries */
+    x->sent_at = sb_env_now(x->op.env);
+    x->resend_wait = sb_upstream_attempt_timeout(x->server);
+    sb_timer_set(x->op.env, &x->resend, x->sent_at + x->resend_wait);
+    if (moves) /* and not again with each connection that does not come about */
+        allow_stream(x);
+    if (x->server->tls && moves) /* who swallows connections is as silent as who swallows queries */
         sb_upstream_asked(x->ups, x->server);
-    allow_stream(x);
-    sb_status status =
-        env->ops->stream_connect(env, &x->server->addr, x->server->tls ? x->server->tls_name : NULL,
-                                 &tcp_events, x, &x->socket, NULL);
+    sb_status status = sb_conn_ask(&x->tcp, x->ups, x->server, &tcp_events);
     if (status != SB_OK)
-        sb_op_finish(&x->op, status);
+        tcp_failed(&x->tcp, status);
 }
 
 /* What was allowed may have been for one round trip; a stream takes two more, and a large answer
@@ -208,22 +256,67 @@ static void allow_stream(sb_exchange *x)
         sb_op_set_deadline(&x->op, least);
 }
 
-static size_t write_query(sb_exchange *x, uint8_t *buffer, size_t capacity)
+static size_t write_query(sb_exchange *x, sb_protocol protocol, uint8_t *buffer, size_t capacity)
 {
     sb_builder b;
+    sb_question question = x->question;
+    uint8_t options[OPTIONS_MAX];
+    sb_writer w = sb_writer_of(options, sizeof options);
     uint16_t flags = SB_FLAG_RD;
-    x->op.env->ops->entropy(x->op.env, &x->id, sizeof x->id);
     if (x->question.checking_disabled)
         flags |= SB_FLAG_CD;
     if (x->server->trust_ad) /* RFC 6840 §5.7: AD in a query asks for AD */
         flags |= SB_FLAG_AD;
+    dress(x, protocol);
+    if (x->mixed)
+        sb_manners_mix_case(&question.name, x->case_bits);
     sb_builder_init(&b, buffer, capacity, x->id, flags);
-    sb_builder_question(&b, &x->question);
-    if (x->edns)
-        sb_builder_edns(&b, SB_EDNS_UDP_SIZE, 0, x->question.dnssec_ok, (sb_span){0});
+    sb_builder_question(&b, &question);
+    if (x->edns) {
+        write_options(x, protocol, b.w.size, &w);
+        sb_builder_edns(&b, SB_EDNS_UDP_SIZE, 0, question.dnssec_ok, (sb_span){options, w.size});
+    }
     size_t size = sb_builder_finish(&b);
-    SB_ASSERT(size > 0);
+    SB_ASSERT(size > 0 && !w.failed);
     return size;
+}
+
+/* Chooses what a forger would have to guess besides port and ID. Only datagrams can be forged: over
+ * a connection the name goes out folded, which spares it from servers that mangle it. */
+static void dress(sb_exchange *x, sb_protocol protocol)
+{
+    sb_env *env = x->op.env;
+    sb_manners *manners = &x->server->manners;
+    sb_ns now = sb_env_now(env);
+    x->mixed = protocol == SB_PROTOCOL_UDP && !x->plain &&
+               !sb_manners_has(manners, SB_HABIT_FOLDS_CASE, now);
+    if (x->mixed)
+        env->ops->entropy(env, x->case_bits, sizeof x->case_bits);
+    x->with_cookie = x->edns && protocol != SB_PROTOCOL_TLS && !x->plain && !x->no_cookie &&
+                     !sb_manners_has(manners, SB_HABIT_BREAKS_COOKIES, now);
+    if (x->with_cookie && protocol == SB_PROTOCOL_UDP) {
+        sb_addr local = {0};
+        if (env->ops->local_address(env, x->socket, &local) != SB_OK)
+            local = (sb_addr){0};
+        sb_manners_client_cookie(manners, sb_upstreams_secret(x->ups), &x->server->addr, &local,
+                                 x->client_cookie);
+        x->has_cookie = true;
+    }
+    x->with_cookie = x->with_cookie && x->has_cookie;
+}
+
+static void write_options(sb_exchange *x, sb_protocol protocol, size_t query_size, sb_writer *w)
+{
+    static const uint8_t zeros[PAD_BLOCK];
+    if (x->with_cookie)
+        sb_manners_write_cookie(&x->server->manners, x->client_cookie, w);
+    if (protocol != SB_PROTOCOL_TLS)
+        return;
+    size_t size = query_size + OPT_FIXED + w->size + 4;
+    size_t padding = (PAD_BLOCK - size % PAD_BLOCK) % PAD_BLOCK;
+    sb_write_u16(w, SB_OPT_PADDING);
+    sb_write_u16(w, (uint16_t)padding);
+    sb_write_bytes(w, zeros, padding);
 }
 
 static void sent(sb_exchange *x, sb_protocol protocol)
@@ -263,75 +356,37 @@ static void udp_failed(void *owner, sb_socket socket, sb_status why)
     sb_op_finish(&x->op, why);
 }
 
-static void tcp_connected(void *owner, sb_socket socket)
+static size_t tcp_write(sb_conn_query *query, uint16_t id, uint8_t *buffer, size_t capacity)
 {
-    sb_exchange *x = owner;
-    uint8_t query[2 + SB_EXCHANGE_QUERY_MAX];
-    size_t size = write_query(x, query + 2, sizeof query - 2);
-    sb_store_u16(query, (uint16_t)size);
-    /* One write: a length alone in a segment upsets some servers (RFC 7766 §8). */
-    sb_status status = x->op.env->ops->stream_write(x->op.env, socket, query, size + 2);
+    sb_exchange *x = sb_container_of(query, sb_exchange, tcp);
+    sb_protocol protocol = x->server->tls ? SB_PROTOCOL_TLS : SB_PROTOCOL_TCP;
+    x->id = id;
+    size_t size = write_query(x, protocol, buffer, capacity);
     x->sent_at = sb_env_now(x->op.env);
     allow_stream(x); /* its time begins now */
-    if (status == SB_OK) {
-        if (!x->server->tls)
-            sb_upstream_asked(x->ups, x->server);
-        sent(x, x->server->tls ? SB_PROTOCOL_TLS : SB_PROTOCOL_TCP);
-    } else
-        sb_op_finish(&x->op, status);
+    if (!x->server->tls)
+        sb_upstream_asked(x->ups, x->server);
+    sent(x, protocol);
+    return size;
 }
 
-static void tcp_received(void *owner, sb_socket socket, const uint8_t *bytes, size_t size)
+static void tcp_received(sb_conn_query *query, const uint8_t *bytes, size_t size)
 {
-    sb_exchange *x = owner;
-    if (size == 0)
+    message(sb_container_of(query, sb_exchange, tcp), bytes, size);
+}
+
+/* Servers that fold case or lose cookies are often those without TCP as well. The doubtful response
+ * is not taken even then: whoever made it has to guess a fresh port and ID. */
+static void tcp_failed(sb_conn_query *query, sb_status why)
+{
+    sb_exchange *x = sb_container_of(query, sb_exchange, tcp);
+    if (!x->habits || x->plain || x->server->tls || why == SB_LIMIT || why == SB_NOMEM) {
+        sb_op_finish(&x->op, why);
         return;
-    if (!tcp_gather(x, bytes, size)) {
-        sb_op_finish(&x->op, SB_NOMEM);
-        return;
     }
-    size_t at = 0;
-    while (sb_op_running(&x->op) && x->socket.index == socket.index &&
-           x->socket.generation == socket.generation) {
-        sb_reader r = sb_reader_of(x->stream + at, x->stream_size - at);
-        sb_span one = sb_read_span(&r, sb_read_u16(&r));
-        if (r.failed)
-            break; /* more is to come */
-        at += 2 + one.size;
-        message(x, one.data, one.size);
-    }
-    if (!sb_op_running(&x->op) || x->stream_size < at)
-        return; /* ended, or begun anew: the gathered bytes are gone */
-    memmove(x->stream, x->stream + at, x->stream_size - at);
-    x->stream_size -= at;
-}
-
-static void tcp_closed(void *owner, sb_socket socket, sb_status why)
-{
-    sb_exchange *x = owner;
-    (void)socket;
-    x->socket = (sb_socket){0}; /* already gone */
-    sb_op_finish(&x->op, why == SB_OK ? SB_CLOSED : why);
-}
-
-/* What is gathered at a time is below one message and one read: whole messages leave at once. */
-static bool tcp_gather(sb_exchange *x, const uint8_t *bytes, size_t size)
-{
-    size_t need = x->stream_size + size;
-    if (need > x->stream_capacity) {
-        size_t capacity = x->stream_capacity ? x->stream_capacity : STREAM_FIRST;
-        while (capacity < need)
-            capacity *= 2;
-        uint8_t *grown = sb_realloc(x->stream, capacity);
-        if (!grown)
-            return false;
-        x->stream = grown;
-        x->stream_capacity = capacity;
-    }
-    sb_writer w = sb_writer_of(x->stream + x->stream_size, x->stream_capacity - x->stream_size);
-    sb_write_bytes(&w, bytes, size);
-    x->stream_size = need;
-    return true;
+    x->plain = true;
+    sb_conn_drop(&x->tcp, why == SB_TIMEOUT);
+    ask_udp(x);
 }
 
 static void message(sb_exchange *x, const uint8_t *bytes, size_t size)
@@ -366,22 +421,48 @@ static sb_reject match(const sb_exchange *x, const uint8_t *bytes, size_t size)
     if (questions != 1 || !sb_name_read(&r, 0, &name) || !sb_name_equal(&name, &x->question.name))
         return SB_REJECT_QUESTION;
     uint16_t type = sb_read_u16(&r), class = sb_read_u16(&r);
-    return r.failed || type != x->question.type || class != x->question.class ? SB_REJECT_QUESTION
-                                                                              : 0;
+    if (r.failed || type != x->question.type || class != x->question.class)
+        return SB_REJECT_QUESTION;
+    return x->mixed && !same_case(x, &name) ? SB_REJECT_CASE : 0;
+}
+
+/* Byte for byte the name that was sent; equal to it in any case. */
+static bool same_case(const sb_exchange *x, const sb_name *name)
+{
+    sb_name asked = x->question.name;
+    sb_manners_mix_case(&asked, x->case_bits);
+    return memcmp(asked.wire, name->wire, asked.size) == 0;
 }
 
 /* Guesses from outside cannot end the exchange, only move it to where guessing is hopeless (RFC
  * 5452 §9.3). */
 static void reject(sb_exchange *x, sb_reject reason)
 {
-    sb_count(sb_upstreams_stats(x->ups), SB_COUNT_UP_REJECTED);
+    sb_stats *stats = sb_upstreams_stats(x->ups);
+    sb_count(stats, SB_COUNT_UP_REJECTED);
     emit(x, SB_EVENT_REJECT, reason, 0);
-    if (reason == SB_REJECT_SOURCE || ++x->near_misses < SB_NEAR_MISSES_MAX)
+    if (reason == SB_REJECT_CASE) {
+        doubt(x, SB_HABIT_FOLDS_CASE);
+    } else if (reason == SB_REJECT_COOKIE) {
+        doubt(x, SB_HABIT_BREAKS_COOKIES);
+    } else if (reason == SB_REJECT_SOURCE || ++x->near_misses < SB_NEAR_MISSES_MAX) {
         return;
-    if (x->over_tcp)
+    } else if (x->over_tcp) {
         sb_op_finish(&x->op, SB_MALFORMED); /* the server itself talks nonsense */
-    else
+    } else {
+        sb_count(stats, SB_COUNT_UP_CROWDED);
         ask_tcp(x);
+    }
+}
+
+/* A forger who has guessed port and ID, or an honest server with that habit: TCP tells, and costs
+ * less than waiting for another response that will not come. */
+static void doubt(sb_exchange *x, sb_habit habit)
+{
+    sb_count(sb_upstreams_stats(x->ups), SB_COUNT_UP_UNPROVEN);
+    x->habits |= (uint8_t)(1u << habit);
+    sb_upstream_datagram_answered(x->server);
+    ask_tcp(x);
 }
 
 static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
@@ -391,9 +472,14 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
     sb_status status = sb_msg_parse(bytes, size, &msg);
     if (!x->over_tcp)
         sb_upstream_datagram_answered(x->server);
-    if (!x->over_tcp && msg.flags & SB_FLAG_TC) { /* also when cut in the middle of a record */
+    /* Also when cut in the middle of a record. */
+    if (!x->over_tcp && (msg.flags & SB_FLAG_TC || size > DATAGRAM_MAX)) {
         sb_count(stats, SB_COUNT_UP_TRUNCATED);
         ask_tcp(x);
+        return;
+    }
+    if (!cookie_holds(x, &msg.edns)) {
+        reject(x, SB_REJECT_COOKIE);
         return;
     }
     x->rtt = sb_env_now(x->op.env) - x->sent_at;
@@ -405,25 +491,72 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
         sb_histogram_add(&stats->upstream, x->rtt);
         sb_ns us = x->rtt / SB_US;
         emit(x, SB_EVENT_RESPONSE, msg.rcode, us > UINT32_MAX ? UINT32_MAX : (uint32_t)us);
-        if (wants_no_edns(x, &msg)) {
-            x->edns = false;
-            x->edns_refused = true;
-            if (x->over_tcp)
-                ask_tcp(x);
-            else
-                ask_udp(x);
+        if (asks_anew(x, &msg))
             return;
-        }
         status = take(x, &msg);
     }
     sb_op_finish(&x->op, status);
 }
 
-/* RFC 6891 §7: once more without EDNS, and only once. */
-static bool wants_no_edns(const sb_exchange *x, const sb_msg *msg)
+/* False for a datagram with another cookie than ours, or with none from a server that has sent one
+ * before (RFC 7873 §5.3); so is one that does not parse. A connection proves itself; what it says
+ * about cookies is remembered all the same. */
+static bool cookie_holds(sb_exchange *x, const sb_edns *edns)
 {
-    return x->edns && (msg->rcode == SB_RCODE_FORMERR || msg->rcode == SB_RCODE_NOTIMP ||
-                       msg->rcode == SB_RCODE_BADVERS);
+    sb_manners *manners = &x->server->manners;
+    sb_span cookie;
+    if (!x->with_cookie)
+        return true;
+    switch (sb_manners_read_cookie(x->client_cookie, edns, &cookie)) {
+    case SB_COOKIE_GOOD:
+        sb_manners_learn_cookie(manners, x->client_cookie, cookie);
+        return true;
+    case SB_COOKIE_ECHOED:
+        return true;
+    case SB_COOKIE_ABSENT:
+        return x->over_tcp || !manners->sends_cookies;
+    default:
+        return x->over_tcp;
+    }
+}
+
+/* True when the query was refused for its form and went out in another. */
+static bool asks_anew(sb_exchange *x, const sb_msg *msg)
+{
+    bool refused = msg->rcode == SB_RCODE_FORMERR || msg->rcode == SB_RCODE_NOTIMP ||
+                   msg->rcode == SB_RCODE_BADVERS;
+    if (x->with_cookie && msg->rcode == SB_RCODE_BADCOOKIE) {
+        if (x->over_tcp) { /* nobody needs one there: it cannot do them */
+            x->no_cookie = true;
+            x->habits |= 1u << SB_HABIT_BREAKS_COOKIES;
+        }
+        if (x->over_tcp || x->bad_cookie) {
+            ask_tcp(x);
+        } else { /* RFC 7873 §5.3: once more with what was just learned */
+            x->bad_cookie = true;
+            ask_udp(x);
+        }
+        return true;
+    }
+    if (!x->edns || !refused)
+        return false;
+    if (x->with_cookie && msg->edns.present && msg->rcode == SB_RCODE_FORMERR) {
+        x->no_cookie = true; /* it knows EDNS: the option is what it dislikes */
+        x->habits |= 1u << SB_HABIT_BREAKS_COOKIES;
+    } else { /* RFC 6891 §7: once more without EDNS, and only once */
+        x->edns = false;
+        x->edns_refused = true;
+    }
+    ask_again(x);
+    return true;
+}
+
+static void ask_again(sb_exchange *x)
+{
+    if (x->over_tcp)
+        ask_tcp(x);
+    else
+        ask_udp(x);
 }
 
 static sb_status take(sb_exchange *x, const sb_msg *msg)
@@ -446,7 +579,7 @@ static sb_status take(sb_exchange *x, const sb_msg *msg)
     default:
         return SB_MALFORMED;
     }
-    sb_status status = sb_answer_from_msg(&x->question, msg, &answer);
+    sb_status status = make_answer(x, msg, &answer);
     if (status != SB_OK)
         return status == SB_NOMEM ? SB_NOMEM : SB_MALFORMED;
     /* A server that neither recurses nor owns the name, with nothing to say: a referral, not a
@@ -467,15 +600,34 @@ static sb_status take(sb_exchange *x, const sb_msg *msg)
     return SB_OK;
 }
 
+/* Names in the records are often pointers into the question, whose case was ours: it is folded
+ * first, so that no name learned keeps it. */
+static sb_status make_answer(const sb_exchange *x, const sb_msg *msg, sb_answer **ret)
+{
+    uint8_t folded[DATAGRAM_MAX];
+    sb_msg view = *msg;
+    if (!x->mixed)
+        return sb_answer_from_msg(&x->question, msg, ret);
+    sb_reader r = sb_reader_of(msg->bytes.data, msg->bytes.size);
+    sb_writer w = sb_writer_of(folded, sizeof folded);
+    sb_span header = sb_read_span(&r, SB_MSG_HEADER);
+    sb_write_bytes(&w, header.data, header.size);
+    sb_name_write(&w, &x->question.name);
+    sb_read_skip(&r, x->question.name.size);
+    sb_span rest = sb_read_span(&r, sb_reader_left(&r));
+    sb_write_bytes(&w, rest.data, rest.size);
+    SB_ASSERT(!r.failed && !w.failed);
+    view.bytes.data = folded;
+    return sb_answer_from_msg(&x->question, &view, ret);
+}
+
 /* On the end by itself the server is judged; a cancelled exchange says nothing about it. */
 static void stop(sb_op *op)
 {
     sb_exchange *x = sb_container_of(op, sb_exchange, op);
     close_socket(x);
     sb_timer_stop(op->env, &x->resend);
-    sb_free(x->stream);
-    x->stream = NULL;
-    x->stream_size = x->stream_capacity = 0;
+    sb_conn_drop(&x->tcp, op->state == SB_OP_FINISHED && op->status == SB_TIMEOUT);
     sb_list_remove(&x->link);
     if (x->following)
         return;
@@ -496,6 +648,7 @@ static void report(sb_exchange *x)
     if (x->reported)
         return;
     x->reported = true;
+    strike(x);
     if (x->over_tcp)
         sb_upstream_stream_ended(x->ups, x->server, x->rcode != 0xffff);
     switch (x->op.status) {
@@ -520,7 +673,7 @@ static void report(sb_exchange *x)
         break;
     case SB_MALFORMED:
         break;
-    default:
+    default: /* also a certificate that does not verify: there is nobody to ask */
         counter = SB_COUNT_UP_UNREACHABLE;
         break;
     }
@@ -533,6 +686,18 @@ static void report(sb_exchange *x)
         sb_upstream_failed_again(x->ups, x->server, x->op.status);
     else
         sb_upstream_failed(x->ups, x->server, x->op.status);
+}
+
+/* What was doubtful is explained by a habit, unless we never got to ask again. A time-out counts:
+ * it is what a firewall between us and the server's TCP looks like. */
+static void strike(sb_exchange *x)
+{
+    sb_status status = x->op.status;
+    if (status == SB_NOMEM || status == SB_LIMIT || status == SB_PERM)
+        return;
+    for (unsigned i = 0; i < SB_HABIT_COUNT; i++)
+        if (x->habits >> i & 1)
+            sb_manners_strike(&x->server->manners, (sb_habit)i, sb_env_now(x->op.env));
 }
 
 /* Silence about this name while others are answered is the name's own, or its zone's. */

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/conn.h"
 
 #define FAILURES_TO_OPEN 3 /* one loss is the network, three in a row are the server */
 /* Refused names in a row that condemn the last server of a route: then it is probed, not asked. */
@@ -24,6 +25,7 @@
 #define SHAKY_PERMILLE 950u
 #define FORGIVE_EVERY (10 * SB_S) /* half of what a server lost is forgiven in this time */
 #define HEDGE_BURST 50u
+#define SECRET_FOR (24 * 3600 * SB_S) /* RFC 7873 §7.1: at most 26 hours */
 #define DATAGRAM_AGAIN (30 * SB_S) /* a question pays one time-out for it: not often, not never */
 #define WORKS_FOR                                                                                  \
     (5 * SB_S) /* a server that answered this lately is not down for SERVFAIL or REFUSED */
@@ -37,6 +39,8 @@ struct sb_upstreams {
     size_t pool_count;
     bool equals;           /* configured as equals: order means nothing */
     uint32_t hedge_credit; /* thousandths of a hedge */
+    uint8_t secret[16];    /* of client cookies */
+    sb_ns secret_until;    /* 0: there is none */
     sb_timer recovery;     /* defers the call to the loop */
     void (*on_recovery)(void *context);
     void *recovery_context;
@@ -226,6 +230,7 @@ void sb_upstream_unref(sb_upstream *server)
 {
     if (!server || --server->refs > 0)
         return;
+    sb_conns_close(server);
     sb_list_remove(&server->link);
     sb_free(server);
 }
@@ -529,8 +534,11 @@ void sb_upstreams_on_recovery(sb_upstreams *ups, void (*call)(void *context), vo
 
 void sb_upstreams_reset(sb_upstreams *ups)
 {
+    ups->secret_until = 0;
     sb_list_each (it, &ups->servers) {
         sb_upstream *server = sb_container_of(it, sb_upstream, link);
+        sb_conns_renew(server); /* first: what fails by it is forgotten below */
+        sb_manners_forget(&server->manners);
         if (server->breaker != SB_BREAKER_CLOSED)
             breaker_close(ups, server);
         server->failures = 0;
@@ -540,6 +548,7 @@ void sb_upstreams_reset(sb_upstreams *ups)
         server->udp = server->stream = (sb_latency){0};
         server->success_permille = 1000;
         server->no_edns = false;
+        server->one_by_one_until = 0;
         sb_upstream_datagram_answered(server);
     }
 }
@@ -553,6 +562,16 @@ bool sb_upstreams_each(const sb_upstreams *ups, bool (*visit)(void *context, con
             return false;
     }
     return true;
+}
+
+const uint8_t *sb_upstreams_secret(sb_upstreams *ups)
+{
+    sb_ns now = sb_env_now(ups->env);
+    if (ups->secret_until == 0 || ups->secret_until <= now) {
+        ups->env->ops->entropy(ups->env, ups->secret, sizeof ups->secret);
+        ups->secret_until = now + SECRET_FOR;
+    }
+    return ups->secret;
 }
 
 sb_env *sb_upstreams_env(const sb_upstreams *ups)

@@ -10,6 +10,9 @@
 #include "core/stats.h"
 #include "dns/answer.h"
 #include "net/latency.h"
+#include "net/manners.h"
+
+#define SB_CONNS_MAX 8 /* connections per server (net/conn) */
 
 typedef enum sb_breaker { SB_BREAKER_CLOSED, SB_BREAKER_OPEN, SB_BREAKER_HALF_OPEN } sb_breaker;
 /* "closed", "open", "half-open". Static storage. */
@@ -35,15 +38,18 @@ typedef struct sb_upstream {
     unsigned refs;  /* pools and exchanges */
     unsigned pools; /* of these, pools of the present configuration: 0 = on its way out */
     sb_breaker breaker;
-    sb_ns open_until;       /* breaker open: next probe */
-    sb_ns opened_at;        /* the breaker, last */
-    sb_ns probed_at;        /* last probe of the open breaker */
-    sb_ns backoff;          /* present back-off: 1 s … 60 s */
-    unsigned failures;      /* in a row */
-    uint64_t failed_name;   /* digest of the name last answered SERVFAIL or REFUSED */
-    sb_list exchanges;      /* of sb_exchange.link: under way, one per question */
-    sb_ns srtt;             /* smoothed round trip (RFC 6298), 0 unknown */
-    sb_latency udp, stream; /* round trips per protocol */
+    sb_ns open_until;                    /* breaker open: next probe */
+    sb_ns opened_at;                     /* the breaker, last */
+    sb_ns probed_at;                     /* last probe of the open breaker */
+    sb_ns backoff;                       /* present back-off: 1 s … 60 s */
+    unsigned failures;                   /* in a row */
+    uint64_t failed_name;                /* digest of the name last answered SERVFAIL or REFUSED */
+    sb_list exchanges;                   /* of sb_exchange.link: under way, one per question */
+    sb_ns srtt;                          /* smoothed round trip (RFC 6298), 0 unknown */
+    sb_latency udp, stream;              /* round trips per protocol */
+    sb_manners manners;                  /* case, cookies */
+    struct sb_conn *conns[SB_CONNS_MAX]; /* open connections (net/conn), NULL where none */
+    sb_ns one_by_one_until; /* closes on pipelined queries: one a connection until then */
     unsigned mute;          /* datagrams sent since the last that was answered */
     bool prefers_stream;    /* datagrams stay unanswered, streams do not */
     sb_ns datagram_at;      /* … when one is tried again */
@@ -155,6 +161,9 @@ void sb_upstreams_reset(sb_upstreams *ups);
 /* Every server once, in order; for listings. */
 bool sb_upstreams_each(const sb_upstreams *ups, bool (*visit)(void *context, const sb_upstream *),
                        void *context);
+/* 16 bytes of entropy under which client cookies are made: another each day, and after each reset
+ * (RFC 7873 §7.1). */
+const uint8_t *sb_upstreams_secret(sb_upstreams *ups);
 sb_env *sb_upstreams_env(const sb_upstreams *ups);
 sb_stats *sb_upstreams_stats(const sb_upstreams *ups);
 sb_events *sb_upstreams_events(const sb_upstreams *ups);

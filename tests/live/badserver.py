@@ -53,6 +53,8 @@ MODES = {
     "short": "the first 11 bytes of an answer",
     "reply-loop": "the question itself, QR not set",
     "two": "a forged answer under a wrong ID, then the right one",
+    "fold": "repeats the question in lower case",
+    "fold-udp-only": "the same, and nothing over TCP",
     "closed": "no socket: ICMP refusal, TCP reset",
 }
 
@@ -128,7 +130,7 @@ class BadServer:
         self.host, self.port, self.mode, self.argument = host, port, mode, 0
         self.ttl = ttl
         self.records = {}       # folded name: {type number: [rdata]}, "nxdomain" or "nodata"
-        self.asked = []         # (name, type, "udp" | "tcp")
+        self.asked = []         # (folded name, type, "udp" | "tcp")
         self.lock = threading.Lock()
         self.sockets, self.running = [], False
         self.random = random.Random(1)
@@ -179,7 +181,15 @@ class BadServer:
 
     def _open(self):
         udp = self._socket(socket.SOCK_DGRAM)
-        udp.bind((self.host, self.port))
+        until = time.monotonic() + 3
+        while True:
+            try:
+                udp.bind((self.host, self.port))
+                break
+            except OSError:  # the thread that waited on the one before may not have left it yet
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
         tcp = self._socket(socket.SOCK_STREAM)
         tcp.bind((self.host, self.port))
         tcp.listen(64)
@@ -276,7 +286,7 @@ class BadServer:
         except (ValueError, IndexError, struct.error):
             return []
         with self.lock:
-            self.asked.append((query.name, query.type, transport))
+            self.asked.append((query.name.lower(), query.type, transport))
             mode, argument = self.mode, self.argument
         honest = self._honest(query)
         ident = struct.pack("!H", query.id)
@@ -288,6 +298,12 @@ class BadServer:
             return [self._frame(query, NOERROR, flags=TC)]
         if mode == "truncate-udp-only":
             return [self._frame(query, NOERROR, flags=TC)] if transport == "udp" else []
+        if mode.startswith("fold"):
+            if transport == "tcp" and mode == "fold-udp-only":
+                return []
+            name = query.raw[12:query.question_end - 4].lower()
+            raw = query.raw[:12] + name + query.raw[query.question_end - 4:]
+            return [self._honest(query._replace(raw=raw))]
         codes = {"servfail": SERVFAIL, "refused": REFUSED, "notimp": NOTIMP, "nxdomain": NXDOMAIN}
         if mode in codes:
             return [self._honest(query, codes[mode])]

@@ -328,7 +328,7 @@ class Recorder:
 
 
 def nothing_of_the_client_leaks():
-    """No EDNS option of a client goes upstream, nor its case; IDs and ports are fresh"""
+    """No EDNS option of a client goes upstream, nor its case; IDs, ports and case are fresh"""
     need_dnspython()
     recorder = Recorder()
     with Daemon([f"127.0.0.1:{recorder.port}"], workers=0) as d:
@@ -342,9 +342,11 @@ def nothing_of_the_client_leaks():
             check(all(o.otype != 65430 for o in reply.options), "no provenance over UDP")
         seen = [(dns.message.from_wire(data), port) for data, port in recorder.seen]
         for message, _ in seen:
-            equal(list(message.options), [], "options upstream")
-            name = message.question[0].name.to_text()
-            equal(name, name.lower(), "the client's case")
+            equal([o.otype for o in message.options], [10], "options upstream")
+            ours = message.options[0].to_wire()
+            check(len(ours) == 8 and ours != b"abcdefgh", "the cookie is ours")
+        zones = [message.question[0].name.to_text().split(".")[1] for message, _ in seen]
+        check(len(set(zones)) > 10, f"case is not the client's but random: {zones}")
         check(len({m.id for m, _ in seen}) > 15, "IDs differ")
         check(len({port for _, port in seen}) > 15, "ports differ")
     recorder.socket.close()

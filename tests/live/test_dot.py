@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 from badserver import BadServer
 from live import PATIENCE_S, Daemon, Skip, addresses, ask_tcp, check, equal, run, until
@@ -197,6 +198,27 @@ def restarted():
         until(lambda: addresses(d.ask("www.corp.example")) == [ADDRESS], "after")
 
 
+def one_connection():
+    """Questions share one connection, those of a moment are pipelined on it"""
+    with daemon([server().upstream(NAME)]) as d:
+        d.start()
+        for i in range(10):
+            equal(d.ask(f"one-{i}.corp.example").rcode, NXDOMAIN, f"question {i}")
+        with ThreadPoolExecutor(8) as pool:
+            for reply in pool.map(d.ask, [f"many-{i}.corp.example" for i in range(40)]):
+                equal(reply.rcode, NXDOMAIN, "one of many")
+        equal(d.metric("upstream_connections_total"), 1, "connections")
+
+
+def untrusted_alone():
+    """A server that never proves itself is marked down, also for one name and without others"""
+    with daemon([server().upstream(OTHER)]) as d:
+        d.start()
+        until(lambda: d.ask("www.corp.example").rcode == SERVFAIL and "upstream down" in d.log(),
+              "marked down")
+        check("certificate does not verify" in d.log(), "with the reason")
+
+
 def main():
     try:
         need("unbound", "kdig", "openssl")
@@ -205,7 +227,7 @@ def main():
         return
     try:
         run([verified, big_answer, wrong_name, unknown_authority, opportunistic, no_tls_there,
-             restarted])
+             one_connection, untrusted_alone, restarted])
     finally:
         if "server" in SHARED:
             SHARED["server"].stop()

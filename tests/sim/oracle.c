@@ -678,12 +678,15 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
             oracle_fail(o, "%s: a denial without SOA kept as fresh", oracle_text(q));
         return;
     }
+    /* A reboot with an anchor of before a small step moves what is known by that much, unseen. */
+    sb_ns unseen = o->age_unknown ? ORACLE_SMALL_STEP : 0;
     if (!r->edns) {
-        if (now >= p->fresh_end + SLACK && !just_now && p->ttl_most_s > o->limits.stale_ttl_s)
+        if (now >= p->fresh_end + unseen + SLACK && !just_now &&
+            p->ttl_most_s > o->limits.stale_ttl_s)
             oracle_fail(o, "%s: an old answer with TTL %u", oracle_text(q), p->ttl_most_s);
         return;
     }
-    if (now >= p->fresh_end + SLACK && !just_now)
+    if (now >= p->fresh_end + unseen + SLACK && !just_now)
         oracle_fail(o, "%s: shown as fresh, %.1f s after its end (TTL %u)", oracle_text(q),
                     (double)(now - p->fresh_end) / (double)SB_S, p->authority_ttl_s);
     else if (p->authority_ttl_s == 0 && !just_now)
@@ -838,7 +841,8 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     bool waits = p->said_last <= key->denied_at && now - key->denied_at < HELD_MOST;
     if (p->positive && !waits && (!key->known_positive || key->positive_since <= key->denied_at)) {
         key->known_positive = true;
-        key->positive_since = now;
+        /* Denied while it waited: that may have been heard, but not believed, before. */
+        key->positive_since = key->denied_at > p->reply->asked_at ? p->reply->asked_at : now;
     } else if (!p->positive) {
         key->known_positive = false;
     }

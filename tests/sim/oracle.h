@@ -10,6 +10,8 @@
 
 #define ORACLE_KEYS (ZONE_NODES_MAX * 3 * 4)
 #define ORACLE_CLAIMS_MAX 24
+/* A step of the wall clock that a program cannot tell from time passing across a reboot. */
+#define ORACLE_SMALL_STEP (2 * SB_S)
 
 /* What one record, or a denial, says. */
 typedef struct oracle_claim {

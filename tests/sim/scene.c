@@ -270,7 +270,8 @@ static void do_link(scene *sc, char **words, unsigned n, char *rest)
         sv->host.link.delay_min = sv->host.link.delay_max = delay;
 }
 
-/* flag SERVER open-chains|no-soa|extra|ad */
+/* flag SERVER open-chains|extra|ad|folds|no-tcp|cookies|new-cookies|no-cookies|closes|closes-late
+ */
 static void do_flag(scene *sc, char **words, unsigned n, char *rest)
 {
     (void)n;
@@ -282,8 +283,20 @@ static void do_flag(scene *sc, char **words, unsigned n, char *rest)
         sv->extra = true;
     else if (sv && strcmp(words[2], "ad") == 0)
         sv->says_ad = true;
-    else
-        scene_fail(sc, "flag SERVER open-chains|extra|ad");
+    else if (sv && strcmp(words[2], "folds") == 0)
+        sv->folds = true;
+    else if (sv && strcmp(words[2], "no-tcp") == 0)
+        sv->no_tcp = sv->host.stream_closed = true;
+    else if (sv && strcmp(words[2], "new-cookies") == 0)
+        sv->cookie_secret++;
+    else if (sv && strcmp(words[2] + (words[2][0] == 'n' ? 3 : 0), "cookies") == 0)
+        sv->cookies = sv->strict = words[2][0] != 'n';
+    else if (sv && strncmp(words[2], "closes", 6) == 0) {
+        sv->answers_per_conn = 1;
+        sv->closes_late = words[2][6] != 0;
+    } else
+        scene_fail(sc, "flag SERVER open-chains|extra|ad|folds|no-tcp|cookies|new-cookies|"
+                       "no-cookies|closes|closes-late");
 }
 
 /* link SERVER T: the way there takes that long from now on. */

@@ -5,6 +5,7 @@
 
 #include "dns/rdata.h"
 
+static void reset_conns(server *sv);
 static void datagram(sim_host *host, sim *s, const sb_addr *from, const sb_addr *to,
                      const uint8_t *bytes, size_t size);
 static bool accepted(sim_host *host, sim *s, sb_socket conn);
@@ -19,6 +20,11 @@ static size_t forged(server *sv, const sb_msg *query, const sb_question *questio
 static void send_all(server *sv, const sb_msg *query, const sb_addr *to, const uint8_t *bytes,
                      size_t size);
 static void stream_message(server *sv, sb_socket conn, const uint8_t *bytes, size_t size);
+static void close_conn(server *sv, int at);
+
+#define COOKIE_OPTION 20 /* code, size, client's and server's eight bytes */
+static size_t cookie(const server *sv, const sb_msg *query, uint8_t option[COOKIE_OPTION],
+                     bool *ret_known);
 
 static uint8_t scratch[SB_MSG_MAX + 2];
 
@@ -73,7 +79,18 @@ void server_set_mode(server *sv, server_mode mode)
                      : mode == SERVER_NO_ROUTE    ? SIM_NO_ROUTE
                      : mode == SERVER_SILENT      ? SIM_BLACKHOLE
                                                   : SIM_UP;
-    sv->host.stream_closed = mode == SERVER_CUT;
+    sv->host.stream_closed = mode == SERVER_CUT || sv->no_tcp;
+    if (mode == SERVER_CUT || mode == SERVER_CLOSED) /* those that stand go as well */
+        reset_conns(sv);
+}
+
+static void reset_conns(server *sv)
+{
+    for (unsigned i = 0; i < SB_ARRAY_SIZE(sv->conn); i++) {
+        if (sb_socket_valid(sv->conn[i].socket))
+            sim_conn_reset(sv->s, sv->conn[i].socket);
+        sv->conn[i].socket = (sb_socket){0};
+    }
 }
 
 static void datagram(sim_host *host, sim *s, const sb_addr *from, const sb_addr *to,
@@ -193,20 +210,28 @@ static size_t honest(server *sv, const sb_msg *query, bool stream, uint8_t *out,
     sb_question question = query->question;
     question.dnssec_ok = query->edns.present && query->edns.dnssec_ok;
     question.checking_disabled = query->flags & SB_FLAG_CD;
+    if (sv->folds)
+        sb_name_fold(&question.name);
     sb_builder_init(&b, out, capacity, query->id, flags);
     sb_builder_question(&b, &question);
+    uint8_t option[COOKIE_OPTION];
+    bool known = true;
+    size_t option_size = sv->cookies ? cookie(sv, query, option, &known) : 0;
+    bool refused = sv->strict && !known && !stream;
     bool lies = (sv->mode == SERVER_DENYING || sv->mode == SERVER_LYING) && sv->world->lie;
-    unsigned rcode =
-        (lies ? sv->world->lie : sv->world->compose)(sv->world->context, sv, &question, &b);
+    unsigned rcode = SB_RCODE_BADCOOKIE & 15;
+    if (!refused)
+        rcode = (lies ? sv->world->lie : sv->world->compose)(sv->world->context, sv, &question, &b);
     if (query->edns.present)
-        sb_builder_edns(&b, SB_EDNS_UDP_SIZE, 0, question.dnssec_ok, (sb_span){0});
+        sb_builder_edns(&b, SB_EDNS_UDP_SIZE, refused ? SB_RCODE_BADCOOKIE >> 4 : 0,
+                        question.dnssec_ok, (sb_span){option, option_size});
     size_t n = sb_builder_finish(&b);
     SB_ASSERT(n > 0);
     sb_store_u16(out + 2, (uint16_t)(flags | rcode));
     size_t limit = query->edns.present ? query->edns.udp_size : 512;
     if (!stream && n > limit)
         return short_reply(sv, query, SB_RCODE_NOERROR, SB_FLAG_TC, SB_EDE_NONE, out, capacity);
-    if (sv->world->said && sv->mode != SERVER_RESETTING &&
+    if (!refused && sv->world->said && sv->mode != SERVER_RESETTING &&
         (stream || sv->mode != SERVER_WRONG_PORT)) {
         sb_ns latest = sim_now(sv->s) + sv->host.link.delay_max +
                        (sv->mode == SERVER_SLOW || sv->mode == SERVER_STUTTERING ? sv->slow : 0) +
@@ -216,19 +241,44 @@ static size_t honest(server *sv, const sb_msg *query, bool stream, uint8_t *out,
     return n;
 }
 
+/* The COOKIE option to answer with; 0 when the query has none. The server's part is the client's,
+ * under its secret: enough to tell whether it came from us. */
+static size_t cookie(const server *sv, const sb_msg *query, uint8_t option[COOKIE_OPTION],
+                     bool *ret_known)
+{
+    sb_span theirs;
+    if (!sb_edns_option(&query->edns, SB_OPT_COOKIE, &theirs) || theirs.size < 8)
+        return 0;
+    sb_writer w = sb_writer_of(option, COOKIE_OPTION);
+    sb_write_u16(&w, SB_OPT_COOKIE);
+    sb_write_u16(&w, 16);
+    sb_write_bytes(&w, theirs.data, 8);
+    for (unsigned i = 0; i < 8; i++)
+        sb_write_u8(&w, (uint8_t) ~(theirs.data[i] ^ sv->cookie_secret));
+    *ret_known = theirs.size == 16 && memcmp(theirs.data + 8, option + 12, 8) == 0;
+    if (sv->garbles)
+        option[4] ^= 1;
+    return w.size;
+}
+
 static size_t short_reply(server *sv, const sb_msg *query, unsigned rcode, uint16_t flags, int ede,
                           uint8_t *out, size_t capacity)
 {
-    (void)sv;
     sb_builder b;
-    uint8_t option[6] = {0, SB_OPT_EDE, 0, 2, 0, (uint8_t)ede};
+    sb_question question = query->question;
+    uint8_t options[6 + COOKIE_OPTION] = {0, SB_OPT_EDE, 0, 2, 0, (uint8_t)ede};
+    size_t size = ede == SB_EDE_NONE ? 0 : 6;
+    bool known;
+    if (sv->cookies)
+        size += cookie(sv, query, options + size, &known);
+    if (sv->folds)
+        sb_name_fold(&question.name);
     sb_builder_init(&b, out, capacity, query->id,
                     (uint16_t)(SB_FLAG_QR | SB_FLAG_RA | flags |
                                (query->flags & (SB_FLAG_RD | SB_FLAG_CD)) | rcode));
-    sb_builder_question(&b, &query->question);
+    sb_builder_question(&b, &question);
     if (query->edns.present && rcode != SB_RCODE_FORMERR)
-        sb_builder_edns(&b, SB_EDNS_UDP_SIZE, 0, query->edns.dnssec_ok,
-                        (sb_span){option, ede == SB_EDE_NONE ? 0 : sizeof option});
+        sb_builder_edns(&b, SB_EDNS_UDP_SIZE, 0, query->edns.dnssec_ok, (sb_span){options, size});
     return sb_builder_finish(&b);
 }
 
@@ -253,7 +303,7 @@ static bool accepted(sim_host *host, sim *s, sb_socket conn)
         if (sb_socket_valid(sv->conn[i].socket))
             continue;
         sv->conn[i].socket = conn;
-        sv->conn[i].size = 0;
+        sv->conn[i].size = sv->conn[i].answered = 0;
         sv->conns++;
         return true;
     }
@@ -301,6 +351,11 @@ static void stream_message(server *sv, sb_socket conn, const uint8_t *bytes, siz
     sb_msg query;
     if (sb_msg_parse(bytes, size, &query) != SB_OK || !query.has_question)
         return;
+    int at = conn_index(sv, conn);
+    if (sv->closes_late && sv->conn[at].answered >= sv->answers_per_conn) {
+        close_conn(sv, at);
+        return;
+    }
     sv->stream_queries++;
     if (sv->world->asked)
         sv->world->asked(sv->world->context, sv, &query, true);
@@ -311,10 +366,19 @@ static void stream_message(server *sv, sb_socket conn, const uint8_t *bytes, siz
     if (sv->mode == SERVER_RESETTING) {
         sim_conn_write(sv->s, conn, scratch, 2 + n / 2);
         sim_conn_reset(sv->s, conn);
-        sv->conn[conn_index(sv, conn)].socket = (sb_socket){0};
+        sv->conn[at].socket = (sb_socket){0};
         return;
     }
     sim_conn_write(sv->s, conn, scratch, n + 2);
+    if (++sv->conn[at].answered == sv->answers_per_conn && !sv->closes_late)
+        close_conn(sv, at);
+}
+
+/* What was said arrives first. */
+static void close_conn(server *sv, int at)
+{
+    sim_conn_close(sv->s, sv->conn[at].socket);
+    sv->conn[at].socket = (sb_socket){0};
 }
 
 static void closed(sim_host *host, sim *s, sb_socket conn, sb_status why)

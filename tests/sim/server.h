@@ -69,13 +69,22 @@ struct server {
     bool no_soa;      /* negatives without SOA */
     bool extra;       /* adds records nobody asked for */
     bool says_ad;
-    sb_ns lag; /* tells the truth of that long ago */
+    bool folds;                /* repeats the question in lower case */
+    bool no_tcp;               /* refuses connections, whatever the mode */
+    bool cookies;              /* sends DNS cookies … */
+    bool strict;               /* … and over UDP wants them: BADCOOKIE */
+    bool garbles;              /* … and damages ours */
+    uint8_t cookie_secret;     /* its part of a cookie depends on it */
+    unsigned answers_per_conn; /* after so many a connection is closed; 0: never */
+    bool closes_late;          /* … when the next question comes (RFC 7766 §6.2.4) */
+    sb_ns lag;                 /* tells the truth of that long ago */
     const server_world *world;
     uint64_t queries, stream_queries;
     uint64_t tally; /* the scene's own count */
     unsigned conns;
     struct {
         sb_socket socket;
+        unsigned answered;
         size_t size;
         uint8_t bytes[600];
     } conn[8];

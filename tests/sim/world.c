@@ -39,6 +39,7 @@ static void packet(void *context, const sim_packet *p);
 static void upstream_query(world *w, const sim_packet *p, const server *sv, const sb_msg *query);
 static void storm(world *w, const sb_name *name, bool dead);
 static void forge(world *w, const sim_packet *p, const server *sv, const sb_msg *query);
+static size_t lucky(world *w, const sb_msg *query, uint8_t *bytes, size_t size);
 static void hedge_budget(world *w, const sb_addr *before, bool first);
 static void single_flight(world *w, const sb_event *e);
 static void event(void *context, const sb_event *e);
@@ -93,6 +94,7 @@ bool world_run(world *w, uint64_t seed, bool verbose)
     w->window_index = w->window_count = w->window_probes = 0;
     w->window_flights = 0;
     SB_ASSERT(sb_name_parse("corp.test", 9, &w->route, NULL) == SB_OK);
+    memset(w->asked, 0, sizeof w->asked);
     w->all_bad_since = SB_NEVER;
     w->refused_at = 0;
     sb_log_set_sink(quiet, w);
@@ -148,7 +150,7 @@ static void choose(world *w)
     unsigned n = 3 + (unsigned)sb_rand_below(r, 7);
     w->actors = 0;
     while (n > 0) {
-        unsigned actor = (unsigned)sb_rand_below(r, ACTOR_COUNT);
+        unsigned actor = (unsigned)sb_rand_below(r, ACTOR_MANNERS);
         if ((actor == ACTOR_NO_MEMORY || actor == ACTOR_NO_SOCKETS || actor == ACTOR_NO_DISK) &&
             !sb_rand_chance(r, 250))
             continue;
@@ -156,6 +158,7 @@ static void choose(world *w)
             n--;
         w->actors |= (uint64_t)1 << actor;
     }
+    world_manners_choose(w);
 }
 
 /* --- settings --- */
@@ -285,7 +288,7 @@ static void limits(world *w)
     };
     /* An alias without SOA looks open. */
     w->o.quick = w->o.quick && !world_has(w, ACTOR_BIG) && !world_has(w, ACTOR_TRUNCATING) &&
-                 !world_has(w, ACTOR_NO_EDNS) &&
+                 !world_has(w, ACTOR_NO_EDNS) && w->actors >> ACTOR_MANNERS == 0 &&
                  (a->cache.patience < 0 || a->cache.patience > 20 * SB_MS) &&
                  (b->cache.patience < 0 || b->cache.patience > 20 * SB_MS);
     w->o.open_chains = world_has(w, ACTOR_OPEN_CHAINS) || world_has(w, ACTOR_BARE);
@@ -438,6 +441,25 @@ static void packet(void *context, const sim_packet *p)
     oracle_fail(&w->o, "a packet to nobody");
 }
 
+/* An exchange may need a second query, for its cookie or plainly. */
+static bool in_doubt(const world *w)
+{
+    return world_has(w, ACTOR_FOLDING) || world_has(w, ACTOR_COOKIES) || world_has(w, ACTOR_FORGER);
+}
+
+/* The server was asked the same a moment ago: an exchange asks it once more, while another server
+ * may have answered. */
+static bool goes_on(world *w, uint64_t tag)
+{
+    bool found = false;
+    for (unsigned i = 0; i < SB_ARRAY_SIZE(w->asked); i++)
+        found = found || (w->asked[i].tag == tag && sim_now(w->s) - w->asked[i].at < 5 * SB_S);
+    w->asked[w->asked_next].tag = tag;
+    w->asked[w->asked_next].at = sim_now(w->s);
+    w->asked_next = (w->asked_next + 1) % SB_ARRAY_SIZE(w->asked);
+    return found && in_doubt(w);
+}
+
 static bool is_no_suspect(void *context, const sb_upstream *up)
 {
     return !sb_addr_equal(&up->addr, context) || up->suspicion == SB_SUSPICION_NONE;
@@ -467,6 +489,7 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
     const zone_node *node = zone_find(&w->z, &q->name);
     if (!node)
         return; /* of junk */
+    bool continues = goes_on(w, tag);
     /* A dead route is probed with questions that had good answers, and so is who keeps silent. */
     sb_upstreams *ups = w->d.up ? sb_engine_upstreams(w->d.engine) : NULL;
     bool dead = !ups || sb_pool_dead(ups, sb_upstreams_pool(ups, &q->name));
@@ -474,7 +497,7 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
     oracle_key *key = oracle_key_of(&w->o, q);
     /* What was seen before a reload, a flush or a restart may have been stored by other rules. */
     if (key && !dead && !is_suspect(ups, sv) && query->edns.present &&
-        w->o.reset_at < key->seen_at && oracle_needless(&w->o, q))
+        w->o.reset_at < key->seen_at && oracle_needless(&w->o, q) && !continues)
         oracle_fail(&w->o, "%s was asked upstream although fresh for %.1f s more", oracle_text(q),
                     (double)(key->fresh_until - sim_now(w->s)) / (double)SB_S);
     if (sv->mode == SERVER_SERVFAIL || sv->mode == SERVER_REFUSED)
@@ -505,7 +528,7 @@ static void storm(world *w, const sb_name *name, bool dead)
     }
     /* The first that an old server answers again is repeated without EDNS. */
     if (dead && now - w->dead_since[routed] >= 10 * SB_S &&
-        ++w->window_probes > PROBES_MOST + world_has(w, ACTOR_NO_EDNS))
+        ++w->window_probes > PROBES_MOST + world_has(w, ACTOR_NO_EDNS) + in_doubt(w))
         oracle_fail(&w->o, "%u queries in ten seconds to servers known to be dead",
                     w->window_probes);
     if (w->all_bad_since == SB_NEVER || now - w->all_bad_since < 60 * SB_S ||
@@ -541,11 +564,34 @@ static void forge(world *w, const sim_packet *p, const server *sv, const sb_msg 
         sb_builder_question(&b, &query->question);
         zone_forge(NULL, NULL, &query->question, &b);
         size_t size = sb_builder_finish(&b);
+        if (knows_port && sb_rand_chance(&w->manners, 50))
+            size = lucky(w, query, bytes, size);
         sb_socket hit;
         if (sim_reaches(w->s, &sv->host.addr, &to, &hit) && !knows_port)
             continue; /* another exchange's port: its ID is not known to us */
         sim_inject(w->s, &sv->host.addr, &to, bytes, size, sb_rand_range(r, 0, 10 * SB_MS));
     }
+}
+
+/* The ID was guessed as well: the case is not, if the query's was not plain, or else the cookie is
+ * not known, if the query shows that the server has sent one. */
+static size_t lucky(world *w, const sb_msg *query, uint8_t *bytes, size_t size)
+{
+    sb_span option;
+    const sb_name *name = &query->question.name;
+    bool has_cookie = query->edns.present && sb_edns_option(&query->edns, SB_OPT_COOKIE, &option) &&
+                      option.size > 8;
+    for (unsigned i = 0; i < name->size; i++) {
+        if (name->wire[i] < 'A' || name->wire[i] > 'Z')
+            continue;
+        if (!has_cookie || sb_rand_chance(&w->manners, 500))
+            bytes[SB_MSG_HEADER + i] = sb_ascii_lower(name->wire[i]);
+        sb_store_u16(bytes, query->id);
+        return size;
+    }
+    if (has_cookie)
+        sb_store_u16(bytes, query->id);
+    return size;
 }
 
 /* One flight per question: of one name and type four, for DO and CD. */
@@ -620,6 +666,9 @@ static void event(void *context, const sb_event *e)
         w->flights_begun++;
     if (e->type == SB_EVENT_RUNG && e->a == SB_STRATEGY_DOUBT && w->flights[at].flight == e->flight)
         w->flights[at].doubted = true;
+    if (e->type == SB_EVENT_QUERY && e->flight == 0 && e->b > 0 && e->a == SB_PROTOCOL_UDP &&
+        in_doubt(w) && w->window_probes > 0)
+        w->window_probes--; /* no probe of its own */
     if (e->type != SB_EVENT_QUERY || e->flight == 0)
         return;
     if (w->flights[at].flight != e->flight) {

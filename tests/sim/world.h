@@ -52,7 +52,10 @@
     X(PROTECTED, "protected names")                                                                \
     X(DENYING, "servers that deny what exists")                                                    \
     X(LYING, "servers with wrong addresses")                                                       \
-    X(STUTTERING, "servers late now and then")
+    X(STUTTERING, "servers late now and then")                                                     \
+    X(FOLDING, "servers that fold case")                                                           \
+    X(COOKIES, "servers with cookies")                                                             \
+    X(CLOSING, "servers that close connections")
 typedef enum world_actor {
 #define WORLD_ACTOR_ENUM(id, text) ACTOR_##id,
     WORLD_ACTOR_TABLE(WORLD_ACTOR_ENUM)
@@ -71,6 +74,7 @@ typedef struct world {
     subject d;
     client c;
     uint64_t seed, actors;
+    sb_rand manners; /* dice of world_manners.c and of a lucky forger */
     server servers[WORLD_SERVERS_MAX];
     unsigned server_count, main_count; /* the first main_count serve the default route */
     server_world sworld;
@@ -92,6 +96,11 @@ typedef struct world {
         bool doubted;
         sb_addr last; /* server asked last */
     } flights[WORLD_FLIGHTS];
+    struct {
+        uint64_t tag;
+        sb_ns at;
+    } asked[64]; /* lately */
+    unsigned asked_next;
     uint64_t hedges_seen, hedges_paid, flights_begun; /* of this run of the program */
     struct {
         uint64_t name;
@@ -123,6 +132,12 @@ void world_settings(world *w);
 void world_servers(world *w);
 void world_health(world *w);
 void world_recover(world *w);
+/* world_manners.c: case, cookies and connections of the servers; actors and dice of their own, so
+ * that the rest of a world is the same without them */
+#define ACTOR_MANNERS ACTOR_FOLDING /* the first of them */
+void world_manners_choose(world *w);
+void world_manners(world *w);
+server_mode world_good_mode(world *w);
 /* world.c */
 void world_check_subject(world *w);
 

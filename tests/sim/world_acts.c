@@ -126,6 +126,7 @@ void world_servers(world *w)
         if (world_has(w, ACTOR_NO_EDNS) && sb_rand_chance(r, 600))
             server_set_mode(sv, SERVER_NO_EDNS);
     }
+    world_manners(w);
     w->bad_count = 0;
     add_bad(w, ACTOR_SLOW, SERVER_SLOW, SERVER_SLOW, SERVER_SLOW);
     add_bad(w, ACTOR_SILENT, SERVER_SILENT, SERVER_SILENT, SERVER_SILENT);
@@ -189,7 +190,7 @@ static void set_mode(world *w, unsigned index, server_mode mode)
 static server_mode good_mode(world *w)
 {
     return world_has(w, ACTOR_NO_EDNS) && sb_rand_chance(dice(w), 300) ? SERVER_NO_EDNS
-                                                                       : SERVER_HONEST;
+                                                                       : world_good_mode(w);
 }
 
 static void change_server(void *context, uint64_t index)
@@ -566,7 +567,7 @@ static void clocks(void *context, uint64_t argument)
     if (kind == 0) {
         sim_wall_step(w->s, sb_rand_range(r, -86400 * SB_S, 86400 * SB_S));
     } else if (kind == 1) {
-        sim_wall_step(w->s, sb_rand_range(r, -2 * SB_S, 2 * SB_S));
+        sim_wall_step(w->s, sb_rand_range(r, -ORACLE_SMALL_STEP, ORACLE_SMALL_STEP));
     } else {
         sb_ns slept = sb_rand_range(r, SB_S, 300 * SB_S);
         /* A question under way when the lid closes has no time left when it opens. */
@@ -574,5 +575,7 @@ static void clocks(void *context, uint64_t argument)
         sim_suspend(w->s, slept);
         oracle_slept(&w->o, slept);
         w->dead_since[0] = w->dead_since[1] = sim_now(w->s); /* what was under way goes on now */
+        if (w->all_bad_since != SB_NEVER)                    /* nobody could notice meanwhile */
+            w->all_bad_since = sim_now(w->s);
     }
 }

@@ -52,9 +52,12 @@ static inline sb_name world_name(const char *text)
     return name;
 }
 
+/* In any case: the names of queries come in mixed letters. */
 static inline bool world_label(const sb_name *name, const char *start)
 {
-    return name->wire[0] >= strlen(start) && memcmp(name->wire + 1, start, strlen(start)) == 0;
+    sb_name folded = *name;
+    sb_name_fold(&folded);
+    return folded.wire[0] >= strlen(start) && memcmp(folded.wire + 1, start, strlen(start)) == 0;
 }
 
 /* The upstream's reply; 0: silence. */

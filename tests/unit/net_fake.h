@@ -14,7 +14,7 @@
 #include "base/mem.h"
 #include "net/exchange.h"
 
-#define FAKE_SOCKETS 32
+#define FAKE_SOCKETS 64
 
 typedef struct fake_socket {
     bool open, stream;
@@ -22,9 +22,9 @@ typedef struct fake_socket {
     const sb_udp_events *udp;
     const sb_stream_events *tcp;
     sb_addr remote;
-    uint8_t sent[1024];
+    uint8_t sent[1024]; /* the last write */
     size_t sent_size;
-    bool has_tls_name;
+    unsigned writes;
 } fake_socket;
 
 typedef struct fake {
@@ -32,9 +32,11 @@ typedef struct fake {
     sb_ns now;
     fake_socket sockets[FAKE_SOCKETS];
     unsigned count; /* opened so far; index + 1 is the generation */
-    sb_status open_status, send_status, connect_status;
-    uint16_t entropy;
+    sb_status open_status, send_status, connect_status, write_status;
+    sb_rand entropy;
+    bool few_ids; /* entropy gives bytes below 8 */
     bool has_tls;
+    uint8_t local_byte; /* last of the address sockets are bound to */
     sb_stats stats;
     sb_events events;
     unsigned seen[SB_EVENT_COUNT];
@@ -49,10 +51,9 @@ static inline sb_ns fake_now(sb_env *env)
 
 static inline void fake_entropy(sb_env *env, void *ret, size_t size)
 {
-    fake *f = (fake *)env;
-    f->entropy = (uint16_t)(f->entropy * 31 + 4567);
-    assert_int_equal(size, 2);
-    memcpy(ret, &f->entropy, 2);
+    for (size_t i = 0; i < size; i++)
+        ((uint8_t *)ret)[i] =
+            (uint8_t)(sb_rand_u64(&((fake *)env)->entropy) & (((fake *)env)->few_ids ? 7 : 255));
 }
 
 static inline void fake_rearm(sb_env *env)
@@ -95,6 +96,7 @@ static inline void fake_store(fake_socket *s, const void *bytes, size_t size)
     assert_true(s->open && size <= sizeof s->sent);
     memcpy(s->sent, bytes, size);
     s->sent_size = size;
+    s->writes++;
 }
 
 static inline sb_status fake_udp_send(sb_env *env, sb_socket socket, const sb_addr *to,
@@ -126,6 +128,8 @@ static inline sb_status fake_connect(sb_env *env, const sb_addr *remote, const c
 
 static inline sb_status fake_write(sb_env *env, sb_socket socket, const void *bytes, size_t size)
 {
+    if (((fake *)env)->write_status)
+        return ((fake *)env)->write_status;
     fake_store(fake_at((fake *)env, socket), bytes, size);
     return SB_OK;
 }
@@ -147,6 +151,14 @@ static inline sb_status fake_source(sb_env *env, const sb_addr *destination, sb_
     return SB_OK;
 }
 
+static inline sb_status fake_local(sb_env *env, sb_socket socket, sb_addr *ret)
+{
+    fake *f = (fake *)env;
+    *ret = sb_addr_4((const uint8_t[]){192, 0, 2, f->local_byte},
+                     (uint16_t)(40000 + fake_at(f, socket)->writes + socket.index));
+    return SB_OK;
+}
+
 static inline void fake_read_event(void *context, const sb_event *event)
 {
     fake *f = context;
@@ -164,6 +176,7 @@ static const sb_env_ops fake_ops = {
     .stream_write = fake_write,
     .close = fake_close,
     .source_address = fake_source,
+    .local_address = fake_local,
 };
 
 static inline void fake_drain(fake *f)
@@ -186,6 +199,15 @@ static inline unsigned fake_open_sockets(const fake *f)
     return n;
 }
 
+/* Connections outlive exchanges; these must not. */
+static inline unsigned fake_open_datagrams(const fake *f)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < f->count; i++)
+        n += f->sockets[i].open && !f->sockets[i].stream;
+    return n;
+}
+
 static inline sb_addr fake_addr(const char *text)
 {
     sb_addr a;
@@ -198,6 +220,8 @@ static inline fake *fake_new(void)
     fake *f = test_calloc(1, sizeof *f);
     sb_env_init(&f->env, &fake_ops, 1);
     f->now = 1000 * SB_S;
+    f->local_byte = 99;
+    sb_rand_seed(&f->entropy, 1);
     sb_stats_init(&f->stats);
     assert_int_equal(sb_events_init(&f->events, &f->env, 0), SB_OK);
     assert_int_equal(sb_events_attach(&f->events, fake_read_event, f), SB_OK);
@@ -209,6 +233,7 @@ static inline fake *fake_new(void)
 static inline void fake_free(fake *f)
 {
     sb_upstreams_free(f->ups);
+    assert_int_equal(fake_open_sockets(f), 0);
     sb_events_fini(&f->events);
     test_free(f);
 }

@@ -100,7 +100,8 @@ static void order_restored(void **state)
     add_name(&m, ANSWER, "b.example", SB_TYPE_CNAME, 20, "C.Other");
     add_name(&m, ANSWER, "a.example", SB_TYPE_CNAME, 10, "b.EXAMPLE");
     sb_answer *a = take("a.example", SB_TYPE_AAAA, false);
-    assert_string_equal(list(&lines, a, ANSWER), "a.example CNAME 10 b.example.\n"
+    assert_string_equal(list(&lines, a, ANSWER),
+                        "a.example CNAME 10 b.example.\n"
                         "b.example CNAME 20 c.other.\nc.other AAAA 30 2001:db8::1\n");
     assert_int_equal(a->ttl_s, 10);
     sb_answer_unref(a);
@@ -215,7 +216,7 @@ static void negatives(void **state)
         {3, "example", 300, 0, 0, 0},
         {3, "example", 0x80000000, 300, 0, 0}, /* top bits: 0 */
         {3, "example", 300, 0xffffffff, 0, 0},
-        {3, "example", 0x7fffffff, 0x7fffffff, 0x7fffffff, 0},
+        {3, "example", 0x7fffffff, 0x7fffffff, SB_TTL_SANE_S, 0},
     };
     for (size_t i = 0; i < SB_ARRAY_SIZE(table); i++) {
         begin(&m, table[i].rcode, "www.example", SB_TYPE_MX);
@@ -252,7 +253,8 @@ static void ttl_edges(void **state)
 {
     (void)state;
     static const uint32_t table[][2] = {
-        {0, 0}, {1, 1}, {0x7fffffff, 0x7fffffff}, {0x80000000, 0}, {0xffffffff, 0}};
+        {0, 0},          {1, 1},         {604800, 604800}, {604801, 604800}, {0x7fffffff, 604800},
+        {0x80000000, 0}, {0xffffffff, 0}};
     for (size_t i = 0; i < SB_ARRAY_SIZE(table); i++) {
         begin(&m, 0, "www.example", SB_TYPE_A);
         add_addr(&m, ANSWER, "www.example", table[i][0], "192.0.2.1");

@@ -359,7 +359,7 @@ static void test_wrong_names(void **state)
     serve_names(w, &v, "DNS:" NAME ",DNS:*.wild.example,IP:127.0.0.1");
     for (size_t i = 0; i < SB_ARRAY_SIZE(bad); i++) { /* "server" is the common name: RFC 8310 */
         w->lines = 0;
-        assert_int_equal(try_connect(w, &v.addr, bad[i]), SB_REFUSED);
+        assert_int_equal(try_connect(w, &v.addr, bad[i]), SB_UNTRUSTED);
         assert_int_equal(w->lines, 1);
         assert_non_null(strstr(w->log, "level=debug subsystem=net msg=\"TLS failed\" server=127."));
         assert_non_null(strstr(w->log, "reason=\"the certificate does not verify: "));
@@ -395,10 +395,10 @@ static void test_bad_certificates(void **state)
         identity id = make_identity(table[i].stranger ? &stranger : &w->authority, "server",
                                     "DNS:" NAME, table[i].from, table[i].until);
         serve(w, &v, &id);
-        assert_int_equal(try_connect(w, &v.addr, NAME), SB_REFUSED);
+        assert_int_equal(try_connect(w, &v.addr, NAME), SB_UNTRUSTED);
         assert_non_null(strstr(w->log, table[i].reason));
         assert_int_equal(try_connect(w, &v.addr, ""), SB_OK); /* opportunistic */
-        assert_int_equal(try_connect(w, &v.addr, NAME), SB_REFUSED); /* and still not */
+        assert_int_equal(try_connect(w, &v.addr, NAME), SB_UNTRUSTED); /* and still not */
         identity_free(&id);
         server_end(&v);
     }

@@ -1,164 +1,5 @@
 /* One question to one server, against a scripted world: matching, near misses, EDNS, TCP, ends. */
-#include "net_fake.h"
-
-#include "dns/rdata.h"
-
-typedef struct world {
-    fake *f;
-    sb_settings settings;
-    sb_server_setting server;
-    sb_upstream *up;
-    sb_question question;
-    sb_exchange x;
-    unsigned done;
-} world;
-
-static world *current;
-
-static void done(sb_op *op)
-{
-    assert_ptr_equal(op, &current->x.op);
-    current->done++;
-}
-
-static world *begin(const char *server)
-{
-    world *w = test_calloc(1, sizeof *w);
-    sb_name name = fake_name("WWW.example");
-    w->f = fake_new();
-    w->server = (sb_server_setting){.addr = fake_addr(server)};
-    w->settings.upstreams = &w->server;
-    w->settings.upstream_count = 1;
-    assert_int_equal(sb_upstreams_configure(w->f->ups, &w->settings, NULL), SB_OK);
-    w->up = sb_upstreams_pool(w->f->ups, &name)->servers[0];
-    w->question = (sb_question){.name = name, .type = SB_TYPE_A, .class = SB_CLASS_IN};
-    current = w;
-    return w;
-}
-
-static void start(world *w)
-{
-    sb_exchange_fini(&w->x);
-    w->done = 0;
-    sb_exchange_start(&w->x, w->f->ups, w->up, &w->question, 42, NULL, w->f->now + SB_S, done);
-}
-
-static void finish(world *w)
-{
-    assert_int_equal(fake_open_sockets(w->f), 0);
-    sb_exchange_fini(&w->x);
-    sb_exchange_fini(&w->x);
-    fake_free(w->f);
-    test_free(w);
-}
-
-static void ended(world *w, sb_status status)
-{
-    assert_int_equal(w->done, 0); /* never under its caller */
-    fake_drain(w->f);
-    assert_int_equal(w->done, 1);
-    assert_int_equal(w->x.op.status, status);
-    assert_int_equal(fake_open_sockets(w->f), 0);
-    assert_true((status == SB_OK) == (w->x.answer != NULL));
-}
-
-static fake_socket *last_socket(world *w)
-{
-    return &w->f->sockets[w->f->count - 1];
-}
-
-/* What the server was asked, without the length of TCP. */
-static sb_msg asked(world *w)
-{
-    fake_socket *s = last_socket(w);
-    size_t skip = s->stream ? 2 : 0;
-    sb_msg msg;
-    if (skip)
-        assert_int_equal(sb_load_u16(s->sent), s->sent_size - 2);
-    assert_int_equal(sb_msg_parse(s->sent + skip, s->sent_size - skip, &msg), SB_OK);
-    return msg;
-}
-
-typedef struct script {
-    uint16_t rcode, flags, id_change;
-    sb_question question; /* name.size 0: that of the query */
-    bool no_question, address, edns;
-    int ede; /* 0 none */
-    size_t cut;
-} script;
-
-static size_t reply(world *w, const script *s, uint8_t *buffer, size_t capacity)
-{
-    static const uint8_t ip[] = {192, 0, 2, 80};
-    uint8_t option[6];
-    sb_builder b;
-    sb_msg query = asked(w);
-    sb_question question = s->question.name.size ? s->question : query.question;
-    sb_builder_init(&b, buffer, capacity, query.id ^ s->id_change,
-                    (uint16_t)(SB_FLAG_QR | SB_FLAG_RD | SB_FLAG_RA | s->flags | s->rcode));
-    if (!s->no_question)
-        sb_builder_question(&b, &question);
-    if (s->address)
-        sb_builder_record(&b, SB_SECTION_ANSWER, &question.name, SB_TYPE_A, SB_CLASS_IN, 60,
-                          (sb_span){ip, 4});
-    sb_store_u16(option, SB_OPT_EDE);
-    sb_store_u16(option + 2, 2);
-    sb_store_u16(option + 4, (uint16_t)s->ede);
-    if (s->edns || s->ede)
-        sb_builder_edns(&b, 1232, 0, false, (sb_span){option, s->ede ? 6 : 0});
-    size_t size = sb_builder_finish(&b);
-    assert_true(size > 0);
-    return size - s->cut;
-}
-
-static void udp_bytes(world *w, const void *bytes, size_t size, sb_addr from)
-{
-    unsigned i = w->f->count - 1;
-    fake_socket *s = &w->f->sockets[i];
-    sb_datagram datagram = {.bytes = bytes, .size = size, .from = from};
-    assert_true(s->open && !s->stream);
-    s->udp->received(s->owner, (sb_socket){i, i + 1}, &datagram);
-}
-
-static void udp_reply(world *w, script s)
-{
-    uint8_t buffer[1024];
-    size_t size = reply(w, &s, buffer, sizeof buffer);
-    udp_bytes(w, buffer, size, w->server.addr);
-}
-
-static void tcp_connect(world *w)
-{
-    unsigned i = w->f->count - 1;
-    fake_socket *s = &w->f->sockets[i];
-    assert_true(s->open && s->stream);
-    s->tcp->connected(s->owner, (sb_socket){i, i + 1});
-}
-
-static void tcp_bytes(world *w, const void *bytes, size_t size)
-{
-    unsigned i = w->f->count - 1;
-    fake_socket *s = &w->f->sockets[i];
-    assert_true(s->open && s->stream);
-    s->tcp->received(s->owner, (sb_socket){i, i + 1}, bytes, size);
-}
-
-static void tcp_close(world *w, sb_status why)
-{
-    unsigned i = w->f->count - 1;
-    fake_socket *s = &w->f->sockets[i];
-    s->open = false;
-    s->tcp->closed(s->owner, (sb_socket){i, i + 1}, why);
-}
-
-static size_t framed(world *w, script s, uint8_t *buffer, size_t capacity)
-{
-    size_t size = reply(w, &s, buffer + 2, capacity - 2);
-    sb_store_u16(buffer, (uint16_t)size);
-    return size + 2;
-}
-
-static const script good = {.address = true, .edns = true};
+#include "net_world.h"
 
 static void answers_over_udp(void **state)
 {
@@ -169,7 +10,7 @@ static void answers_over_udp(void **state)
     w->question.checking_disabled = true;
     start(w);
     sb_msg query = asked(w);
-    assert_string_equal(sb_name_text(&query.question.name, text), "www.example");
+    assert_true(sb_ascii_equal(sb_name_text(&query.question.name, text), "www.example"));
     assert_int_equal(query.flags, SB_FLAG_RD | SB_FLAG_CD);
     assert_true(query.edns.present && query.edns.dnssec_ok);
     assert_int_equal(query.edns.udp_size, 1232);
@@ -307,7 +148,7 @@ static void one_query_per_question(void **state)
                       follower_done);
     sb_exchange_start(&third, w->f->ups, w->up, &w->question, 44, NULL, w->f->now + SB_S,
                       follower_done);
-    assert_int_equal(fake_open_sockets(w->f), 1);
+    assert_int_equal(fake_open_datagrams(w->f), 1);
     assert_int_equal(w->up->queries, 1);
     udp_reply(w, (script){.rcode = SB_RCODE_NXDOMAIN});
     ended(w, SB_OK);
@@ -320,7 +161,7 @@ static void one_query_per_question(void **state)
     sb_exchange_start(&second, w->f->ups, w->up, &w->question, 45, NULL, w->f->now + SB_S,
                       follower_done);
     sb_op_cancel(&w->x.op);
-    assert_int_equal(fake_open_sockets(w->f), 1);
+    assert_int_equal(fake_open_datagrams(w->f), 1);
     assert_int_equal(w->up->queries, 3);
     sb_op_cancel(&second.op);
     sb_exchange_fini(&second);
@@ -402,6 +243,7 @@ static void a_flood_moves_to_tcp(void **state)
         udp_reply(w, (script){.address = true, .id_change = (uint16_t)(i + 1)});
     assert_true(last_socket(w)->stream);
     assert_int_equal(fake_open_sockets(w->f), 1);
+    assert_int_equal(sb_stats_get(&w->f->stats, SB_COUNT_UP_CROWDED), 1);
     tcp_connect(w);
     assert_int_equal(w->f->last[SB_EVENT_QUERY].a, SB_PROTOCOL_TCP);
     size_t size = framed(w, good, buffer, sizeof buffer);
@@ -449,7 +291,7 @@ static void edns_fall_back(void **state)
         start(w);
         udp_reply(w, (script){.rcode = rcodes[i], .no_question = i == 0});
         assert_int_equal(w->f->count, 2); /* another socket */
-        assert_int_equal(fake_open_sockets(w->f), 1);
+        assert_int_equal(fake_open_datagrams(w->f), 1);
         assert_false(asked(w).edns.present);
         udp_reply(w, (script){.address = true});
         ended(w, SB_OK);
@@ -527,6 +369,9 @@ static void streams_that_end(void **state)
     tcp_connect(w);
     tcp_bytes(w, "\x00", 1); /* half a length */
     tcp_close(w, SB_CLOSED);
+    tcp_connect(w); /* another, and once more */
+    assert_int_equal(w->done, 0);
+    tcp_close(w, SB_CLOSED);
     ended(w, SB_CLOSED);
     assert_int_equal(w->up->failures, 2);
     finish(w);
@@ -566,6 +411,78 @@ static void silence(void **state)
     ended(w, SB_TIMEOUT);
     assert_int_equal(w->up->timeouts, 1);
     assert_int_equal(sb_stats_get(&w->f->stats, SB_COUNT_UP_TIMEOUTS), 1);
+    finish(w);
+}
+
+/* The same bytes from the same port, as often as allowed; near misses go on being counted. */
+static void silence_is_asked_again(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    uint8_t first[512];
+    start(w);
+    sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
+    fake_socket *s = last_socket(w);
+    memcpy(first, s->sent, s->sent_size);
+    for (unsigned i = 0; i < SB_NEAR_MISSES_MAX - 1; i++)
+        udp_reply(w, (script){.address = true, .id_change = (uint16_t)(i + 1)});
+    fake_advance(w->f, sb_upstream_attempt_timeout(w->up));
+    assert_int_equal(s->writes, 2);
+    assert_memory_equal(first, s->sent, s->sent_size);
+    fake_advance(w->f, 8 * SB_S);
+    assert_int_equal(s->writes, SB_EXCHANGE_SENDS);
+    assert_int_equal(w->f->count, 1);
+    udp_reply(w, (script){.address = true, .id_change = 99});
+    assert_true(w->x.over_tcp);
+    sb_op_cancel(&w->x.op);
+    finish(w);
+}
+
+/* Over a connection only its death is a reason to ask again: on another one. */
+static void a_dead_connection_is_left(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    uint8_t buffer[600];
+    start(w);
+    sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    tcp_connect(w);
+    sb_ns usual = sb_upstream_attempt_timeout(w->up);
+    fake_advance(w->f, usual / 2);
+    size_t size = framed(w, (script){.address = true, .id_change = 9}, buffer, sizeof buffer);
+    tcp_bytes(w, buffer, size); /* a sign of life */
+    fake_advance(w->f, usual / 2);
+    assert_int_equal(w->f->count, 2);
+    sb_op_cancel(&w->x.op);
+    start(w);
+    sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    assert_int_equal(w->f->count, 3); /* the same connection */
+    fake_advance(w->f, sb_upstream_attempt_timeout(w->up));
+    assert_int_equal(w->f->count, 4); /* another */
+    tcp_connect(w);
+    size = framed(w, good, buffer, sizeof buffer);
+    tcp_bytes(w, buffer, size);
+    ended(w, SB_OK);
+    finish(w);
+}
+
+/* However often it is tried, a server that is not there ends the exchange in time. */
+static void no_connection_is_the_end(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    start(w);
+    sb_op_set_deadline(&w->x.op, w->f->now + 4 * SB_S);
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    for (unsigned i = 0; i < 40; i++) {
+        assert_true(w->done == 0 || i >= 39);
+        fake_advance(w->f, 100 * SB_MS);
+    }
+    assert_int_equal(w->done, 1);
+    assert_int_equal(w->x.op.status, SB_TIMEOUT);
+    assert_true(sb_stats_get(&w->f->stats, SB_COUNT_UP_CONNECTIONS) <= 4);
     finish(w);
 }
 
@@ -642,7 +559,7 @@ static void cancelled_anywhere(void **state)
             tcp_bytes(w, buffer, size);
         }
         sb_op_cancel(&w->x.op);
-        assert_int_equal(fake_open_sockets(w->f), 0);
+        assert_int_equal(fake_open_datagrams(w->f), 0);
         fake_drain(w->f);
         assert_int_equal(w->done, 0);
         if (at < 6) {
@@ -679,6 +596,9 @@ int main(void)
         cmocka_unit_test(streams_that_end),
         cmocka_unit_test(network_errors),
         cmocka_unit_test(silence),
+        cmocka_unit_test(silence_is_asked_again),
+        cmocka_unit_test(a_dead_connection_is_left),
+        cmocka_unit_test(no_connection_is_the_end),
         cmocka_unit_test(tls_is_a_failure_yet),
         cmocka_unit_test(a_stream_keeps_its_time),
         cmocka_unit_test(unanswered_connections),
