@@ -64,7 +64,7 @@ static sb_status put(sb_l1 *l1, unsigned number)
     subject_set(&s, number);
     sb_tick now = sb_l1_now(l1);
     sb_l1_life life = {now, now + 2400, now + 2400, now + 2400 + 3 * 86400 * 8};
-    sb_l1_key key = {&s.question, 0};
+    sb_l1_key key = {.question = &s.question, .view = 0};
     return sb_l1_put(l1, &key, &s.answer, &life, SB_L1_PLAIN);
 }
 
@@ -81,7 +81,7 @@ static unsigned look(const sb_l1 *l1, unsigned rounds, unsigned from, unsigned n
         unsigned n = from + (unsigned)sb_rand_below(&rand, names);
         for (unsigned d = 7, left = n; d > 0; d--, left /= 10)
             s.question.name.wire[1 + d] = (uint8_t)('0' + left % 10);
-        sb_l1_key key = {&s.question, view};
+        sb_l1_key key = {.question = &s.question, .view = view};
         hits += sb_l1_find(sb_l1_reader_of(l1), &key, &buffer, &entry) == SB_OK;
     }
     return hits;

@@ -156,6 +156,22 @@ const sb_network *sb_netmon_network(const sb_netmon *nm)
     return &nm->now;
 }
 
+bool sb_netmon_unsettled(const sb_netmon *nm)
+{
+    if (!nm->now.available)
+        return false;
+    bool gateway = nm->unresolved != 0 &&
+                   sb_env_now(nm->env) - nm->unresolved_since < UNRESOLVED_MAX;
+    return !nm->now.read || sb_timer_armed(&nm->settle) || nm->again ||
+           (nm->step != STEP_NONE && !nm->looking) || gateway;
+}
+
+void sb_netmon_look(sb_netmon *nm)
+{
+    if (nm->unresolved != 0 && nm->step == STEP_NONE && sb_socket_valid(nm->ask))
+        sb_timer_set(nm->env, &nm->wait, sb_env_now(nm->env));
+}
+
 /* ---- sockets ---- */
 
 static void open_sockets(sb_netmon *nm)

@@ -61,5 +61,12 @@ SB_MUST_USE sb_status sb_netmon_new(sb_env *env, sb_stats *stats, uint32_t remem
 void sb_netmon_free(sb_netmon *netmon);
 /* As it is now; valid until the next turn of the loop. */
 const sb_network *sb_netmon_network(const sb_netmon *netmon);
+/* True while the network may be another than it says: something has changed and was not read yet,
+ * or the gateway was not recognised yet (for a second at most: then what is known is all there
+ * is). */
+bool sb_netmon_unsettled(const sb_netmon *netmon);
+/* Something was heard over the network: looks for the gateway now rather than later, if it was not
+ * recognised yet. */
+void sb_netmon_look(sb_netmon *netmon);
 
 #endif

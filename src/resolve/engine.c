@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "dns/rdata.h"
 #include "resolve/flight.h"
+#include "resolve/scope.h"
 
 /* What answers at once, in the ladder's order. */
 static const sb_strategy *const instant_rung[] = {&sb_strategy_pin, &sb_strategy_hosts,
@@ -41,7 +42,7 @@ sb_ctx sb_engine_ctx(sb_engine *engine, const sb_settings *settings)
         .scratch = engine->scratch,
         .reviver = engine->reviver,
         .doubts = engine->doubts,
-        .doubt_until = engine->doubt_until,
+        .mobility = engine->mobility,
     };
 }
 
@@ -105,7 +106,9 @@ static void fill_offer(sb_query *q, const sb_offer *offer)
     p->ttl_s = offer->ttl_fixed_s != UINT32_MAX ? offer->ttl_fixed_s
                : left_s < offer->ttl_cap_s      ? left_s
                                                 : offer->ttl_cap_s;
-    p->network = answer->network;
+    p->network = answer->network || offer->source != SB_SOURCE_DNS
+                     ? answer->network
+                     : sb_mobility_network(q->engine->mobility);
     p->upstream = answer->upstream;
 }
 
@@ -247,7 +250,7 @@ static bool settle_special(sb_engine *e, const sb_asked *asked, sb_query *q)
 static void restamp(sb_engine *e, const sb_asked *asked, const sb_answer *answer)
 {
     uint16_t flags = sb_policy_flags(&asked->policy, answer, false);
-    sb_l1_key key = {.question = &asked->question, .view = asked->view};
+    sb_l1_key key = {.question = &asked->question, .view = answer->view};
     if ((flags & SB_L1_PLAIN) && sb_l1_restamp(e->l1, &key, flags) != SB_OK)
         return; /* gone meanwhile: nothing to stamp */
 }
@@ -379,13 +382,13 @@ void sb_engine_warm(sb_engine *engine, const sb_name *name)
 
 /* An obeyed negative removes the positive for good: under every DO and CD, and for a name that does
  * not exist under every type a stub resolver asks. */
-void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
+static void forget_in(sb_engine *e, const sb_asked *asked, sb_kind kind, uint32_t view)
 {
     static const uint16_t types[] = {SB_TYPE_A,    SB_TYPE_AAAA, SB_TYPE_CNAME, SB_TYPE_HTTPS,
                                      SB_TYPE_SVCB, SB_TYPE_SRV,  SB_TYPE_TXT,   SB_TYPE_MX,
                                      SB_TYPE_PTR,  SB_TYPE_NS,   SB_TYPE_SOA,   SB_TYPE_NAPTR};
     sb_question question = asked->question;
-    sb_l1_key key = {.question = &question, .view = asked->view};
+    sb_l1_key key = {.question = &question, .view = view};
     sb_tick now = sb_l1_now(e->l1);
     size_t n = kind == SB_KIND_NXDOMAIN ? SB_ARRAY_SIZE(types) : 0;
     for (size_t i = 0; i <= n; i++) {
@@ -412,6 +415,15 @@ void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
     }
 }
 
+/* What other networks alone say stays. */
+void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
+{
+    uint32_t network = sb_mobility_network(e->mobility);
+    forget_in(e, asked, kind, asked->view);
+    if (network != 0)
+        forget_in(e, asked, kind, sb_scope_view(asked->view, network));
+}
+
 /* A pin or a hosts line came while the question was on its way: readers must not find the answer
  * first. */
 static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
@@ -427,7 +439,58 @@ static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
     return false;
 }
 
+static bool has_private_address(const sb_ctx *ctx, const sb_asked *asked)
+{
+    sb_asked other = *asked;
+    other.question.type = SB_TYPE_A;
+    if (sb_scoped_known(ctx, &other))
+        return true;
+    other.question.type = SB_TYPE_AAAA;
+    return sb_scoped_known(ctx, &other);
+}
+
+static void remove_twin(sb_engine *e, const sb_l1_key *key)
+{
+    sb_status status = sb_l1_remove(e->l1, key);
+    (void)status; /* mostly there is none */
+}
+
+/* Under which view an answer lies: its network's own, or the route's, which holds everywhere. The
+ * other one's answer is replaced where it was this network's too. */
+static uint32_t place_answer(sb_engine *e, const sb_ctx *ctx, const sb_asked *asked,
+                             const sb_answer *answer, uint32_t *ret_network)
+{
+    uint32_t network = sb_mobility_network(e->mobility);
+    sb_l1_key key = {.question = &asked->question, .view = asked->view};
+    sb_l1_entry twin;
+    /* What else is said of a name whose addresses are private is private too. */
+    bool private = sb_scope_answer(&asked->question, answer) ||
+                   (!sb_type_is_address(asked->question.type) && has_private_address(ctx, asked));
+    *ret_network = network;
+    if (network == 0)
+        return asked->view;
+    uint32_t scoped = sb_scope_view(asked->view, network);
+    if (private || (answer->kind == SB_KIND_POSITIVE && sb_mobility_contradicts(ctx, asked, answer))) {
+        if (private &&
+            sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &twin) == SB_OK &&
+            (twin.network == 0 || sb_scope_same(twin.network, network)))
+            remove_twin(e, &key);
+        return scoped;
+    }
+    key.view = scoped;
+    remove_twin(e, &key);
+    if (asked->view != 0)
+        *ret_network = 0; /* a route's: beside the public one on every network */
+    return asked->view;
+}
+
 void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer, bool believed)
+{
+    sb_engine_learn_at(e, began, answer, believed, sb_l1_now(e->l1));
+}
+
+void sb_engine_learn_at(sb_engine *e, const sb_asked *began, const sb_answer *answer, bool believed,
+                        sb_tick learned)
 {
     sb_ctx ctx = sb_engine_ctx(e, e->settings);
     sb_asked now, *asked = &now;
@@ -437,8 +500,12 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     if (asked->view != began->view || /* its route is gone */
         sb_doubt_shuns(&ctx, asked, asked->question.type, (sb_kind)answer->kind))
         return;
-    sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_now(e->l1));
-    sb_l1_key key = {.question = &asked->question, .view = asked->view};
+    if (sb_mobility_unsettled(e->mobility) && sb_scope_answer(&asked->question, answer)) {
+        if (answer->kind == SB_KIND_POSITIVE)
+            sb_mobility_park(e->mobility, asked, answer);
+        return; /* nobody knows yet whose it is */
+    }
+    sb_l1_life life = sb_policy_life(&asked->policy, answer, learned);
     bool overridden = is_overridden(&ctx, asked);
     if (answer->kind == SB_KIND_POSITIVE)
         sb_doubts_clear(e->doubts, &asked->question.name, asked->question.type);
@@ -447,6 +514,8 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     else if (believed)
         sb_engine_forget(e, asked, (sb_kind)answer->kind);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
+    sb_l1_key key = {.question = &asked->question};
+    key.view = place_answer(e, &ctx, asked, answer, &key.network);
     /* A full or refusing cache file is counted there; it never fails the question. */
     sb_status status = sb_l1_put(e->l1, &key, answer, &life, flags);
     sb_events_emit(&e->events, (sb_event){.type = SB_EVENT_LEARN,

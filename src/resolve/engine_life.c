@@ -100,6 +100,16 @@ static void refresh_hosts(sb_engine *e)
         sb_l1_bump_policy(e->l1, e->settings->hash, NULL);
 }
 
+void sb_engine_reset_upstreams(sb_engine *e)
+{
+    if (configure_upstreams(e, true) != SB_OK) /* those of before go on */
+        sb_log(UPSTREAM, WARN, "name servers not read", "path=%s",
+               e->resolv_path ? e->resolv_path : "none");
+    sb_upstreams_reset(e->upstreams);
+    sb_reviver_reset(e->reviver);
+    on_recovery(e);
+}
+
 static void tick(sb_timer *timer)
 {
     sb_engine *e = sb_container_of(timer, sb_engine, tick);
@@ -138,7 +148,7 @@ sb_status sb_engine_new(const sb_engine_options *options, sb_engine **ret, sb_wh
         sb_hosts_new(e->env, options->hosts_path, &e->hosts) != SB_OK ||
         sb_upstreams_new(e->env, &e->stats, &e->events, &e->upstreams) != SB_OK ||
         sb_reviver_new(e->upstreams, &e->reviver) != SB_OK ||
-        sb_doubts_new(secret, &e->doubts) != SB_OK ||
+        sb_doubts_new(secret, &e->doubts) != SB_OK || sb_mobility_new(e, &e->mobility) != SB_OK ||
         (options->resolv_conf_path && !(e->resolv_path = sb_strdup(options->resolv_conf_path))))
         goto done;
     sb_upstreams_on_recovery(e->upstreams, on_recovery, e);
@@ -163,6 +173,8 @@ void sb_engine_free(sb_engine *engine)
     sb_timer_stop(engine->env, &engine->tick);
     sb_timer_stop(engine->env, &engine->probe);
     sb_timer_stop(engine->env, &engine->recovery);
+    sb_mobility_free(engine->mobility);
+    engine->mobility = NULL;
     sb_services_free(engine);
     if (engine->flights.buckets)
         sb_flights_cancel(engine);

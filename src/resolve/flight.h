@@ -9,6 +9,7 @@
 #include "net/revive.h"
 #include "resolve/engine.h"
 #include "resolve/hosts.h"
+#include "resolve/mobility.h"
 #include "resolve/refresh.h"
 #include "resolve/trouble.h"
 #include "resolve/verdict.h"
@@ -30,7 +31,7 @@ struct sb_engine {
     uint32_t flight_number;
     sb_reviver *reviver;
     sb_doubts *doubts;
-    sb_ns doubt_until;
+    sb_mobility *mobility;
     sb_timer tick;
     uint64_t ticks;
     sb_timer probe, recovery;
@@ -85,6 +86,13 @@ void sb_engine_watch_dead(sb_engine *engine, const sb_question *failed);
 /* Joins the flight of the question, started if there is none; query may be NULL (refresh). */
 void sb_flight_join(sb_engine *engine, const sb_asked *asked, sb_query *query);
 void sb_flights_cancel(sb_engine *engine);
+/* The network changed: what is under way ends without a word / climbs its ladder anew. Its askers
+ * wait on. */
+void sb_flights_ground(sb_engine *engine);
+void sb_flights_resume(sb_engine *engine);
+/* How servers did does not count any more, nor what failed (network change, `upstreams reset`).
+ * Servers of this machine's own addresses may be others now. */
+void sb_engine_reset_upstreams(sb_engine *engine);
 
 /* Settles a waiter with an offer (borrowed), or with a failure when offer is NULL. */
 typedef struct sb_settling {
@@ -105,6 +113,9 @@ void sb_engine_forget(sb_engine *engine, const sb_asked *asked, sb_kind kind);
 /* believed: a denial removes what it denies; else it is kept for this very question alone. */
 void sb_engine_learn(sb_engine *engine, const sb_asked *asked, const sb_answer *answer,
                      bool believed);
+/* What came at `learned` and had to wait. Of asked: question, view, flight. */
+void sb_engine_learn_at(sb_engine *engine, const sb_asked *asked, const sb_answer *answer,
+                        bool believed, sb_tick learned);
 
 /* Those of the engine's settings, looked up at once and again every ten seconds. */
 SB_MUST_USE sb_status sb_services_configure(sb_engine *engine);

@@ -18,6 +18,7 @@ typedef uint32_t sb_tick;
 typedef struct sb_l1_key {
     const sb_question *question;
     uint32_t view;
+    uint32_t network; /* for putting: where it was learned; 0: as the answer says */
 } sb_l1_key;
 #define SB_VIEW_ANY UINT32_MAX
 /* Pins and emergency addresses as entries: beside what was learned under the same question, never

@@ -44,7 +44,7 @@ sb_status sb_l1_put(sb_l1 *l1, const sb_l1_key *key, const sb_answer *answer,
     sb_l1_entry entry = {
         .life = *life,
         .view = key->view,
-        .network = answer->network,
+        .network = key->network ? key->network : answer->network,
         .flags = (uint16_t)(own | flags),
         .rcode = answer->rcode,
         .ancount = answer->ancount,

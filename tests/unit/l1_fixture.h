@@ -78,7 +78,7 @@ static inline sb_status put_view(sb_l1 *l1, unsigned number, unsigned version, u
 {
     l1_sample_make(&sample, number, version, filler);
     sb_l1_life life = life_of(l1, sample.answer.ttl_s, 3 * 86400);
-    sb_l1_key key = {&sample.question, view};
+    sb_l1_key key = {.question = &sample.question, .view = view};
     return sb_l1_put(l1, &key, &sample.answer, &life, flags);
 }
 
@@ -93,7 +93,7 @@ static inline sb_status find(const sb_l1 *l1, unsigned number, uint32_t view, sb
 {
     sb_question question;
     l1_sample_question(number, &question);
-    sb_l1_key key = {&question, view};
+    sb_l1_key key = {.question = &question, .view = view};
     return sb_l1_find(sb_l1_reader_of(l1), &key, &buffer, ret);
 }
 
