@@ -264,6 +264,25 @@ bool sb_mobility_contradicts(const sb_ctx *ctx, const sb_asked *asked, const sb_
     return n > 0 && m > 0 && disjoint(now, n, good, m);
 }
 
+/* What was taken for this network's own word before it was suspected. */
+static void drop_taken_in(const sb_ctx *ctx, const sb_asked *asked)
+{
+    const sb_mobility *m = ctx->mobility;
+    sb_question question = asked->question;
+    sb_tick window = sb_l1_tick_at(ctx->l1, m->moved_at);
+    for (unsigned variant = 0; variant < 4; variant++) {
+        sb_l1_key key = {.question = &question, .view = sb_scope_view(asked->view, m->network)};
+        sb_l1_entry entry;
+        question.dnssec_ok = variant & 1;
+        question.checking_disabled = variant & 2;
+        if (sb_l1_find(sb_l1_reader_of(ctx->l1), &key, ctx->scratch, &entry) != SB_OK ||
+            entry.life.learned < window)
+            continue;
+        sb_status status = sb_l1_remove(m->engine->l1, &key);
+        (void)status; /* it was there */
+    }
+}
+
 bool sb_mobility_suspects(const sb_ctx *ctx, const sb_asked *asked, const sb_answer *answer,
                           const char **ret_reason)
 {
@@ -288,6 +307,7 @@ bool sb_mobility_suspects(const sb_ctx *ctx, const sb_asked *asked, const sb_ans
     *ret_reason = turned ? "a public name turned private just after a network change"
                          : "many names turned up on one address just after a network change";
     sb_count(ctx->stats, SB_COUNT_NETWORK_SUSPECTED);
+    drop_taken_in(ctx, asked);
     return true;
 }
 

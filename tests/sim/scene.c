@@ -579,6 +579,25 @@ static void do_stat(scene *sc, char **words, unsigned n, char *rest)
     scene_fail(sc, "%s is no counter", words[1]);
 }
 
+/* network N [unknown] | network none | network refused: where the machine is (sim_network_set);
+ * unknown: the gateway has not been met yet; known N: now it has. refused: no netlink from now on.
+ */
+static void do_network(scene *sc, char **words, unsigned n, char *rest)
+{
+    (void)rest;
+    uint64_t number = 0;
+    if (strcmp(words[1], "refused") == 0)
+        sim_netlink_refuse(sc->s, SB_PERM);
+    else if (strcmp(words[1], "known") == 0 && n > 2 &&
+             sb_parse_u64(words[2], strlen(words[2]), 200, &number) && number > 0)
+        sim_network_hardware(sc->s, (unsigned)number);
+    else if (strcmp(words[1], "none") == 0 ||
+             (sb_parse_u64(words[1], strlen(words[1]), 200, &number) && number > 0))
+        sim_network_set(sc->s, (unsigned)number, n < 3 || strcmp(words[2], "unknown") != 0);
+    else
+        scene_fail(sc, "network N [unknown] | known N | none | refused");
+}
+
 /* forge N: that many wrong packets, on the right port, race each query from now on. */
 static void do_forge(scene *sc, char **words, unsigned n, char *rest)
 {
@@ -602,7 +621,7 @@ static const command commands[] = {
     {"flush", 1, do_flush},       {"asked", 3, do_asked},      {"stat", 3, do_stat},
     {"forge", 1, do_forge},       {"link", 2, do_link},        {"warm", 0, scene_warm},
     {"load", 1, scene_load},      {"change", 0, scene_change}, {"delete", 0, scene_delete},
-    {"loaded", 3, scene_loaded},
+    {"loaded", 3, scene_loaded},  {"network", 1, do_network},
 };
 
 static void words_run(scene *sc, char **words, unsigned n, char *rest)

@@ -206,6 +206,52 @@ void sim_neighbour_set(sim *s, uint32_t index, const sb_addr *addr, const uint8_
         memcpy(k->neighbours[row].hardware, hardware, 6);
 }
 
+static sb_addr gateway_of(unsigned network, bool six)
+{
+    uint8_t look = (uint8_t)((network - 1) % 8);
+    return six ? sb_addr_6((const uint8_t[16]){0xfe, 0x80, [15] = 0xfe}, 0)
+               : sb_addr_4((const uint8_t[4]){10, 9, look, 254}, 0);
+}
+
+void sim_network_hardware(sim *s, unsigned network)
+{
+    const uint8_t hardware[6] = {2, 0, 0, 0, (uint8_t)(network - 1), 0xfe};
+    for (unsigned six = 0; six < 2; six++) {
+        sb_addr gateway = gateway_of(network, six);
+        sim_neighbour_set(s, SIM_ETH0, &gateway, hardware);
+    }
+}
+
+void sim_network_set(sim *s, unsigned network, bool known)
+{
+    uint8_t look = (uint8_t)((network - 1) % 8);
+    sb_prefix prefixes[2] = {
+        {.addr = sb_addr_4((const uint8_t[4]){10, 9, look, 1}, 0), .bits = 24},
+        {.addr = sb_addr_6((const uint8_t[16]){0xfd, 0, 0, look, [15] = 1}, 0), .bits = 64}};
+    sim_kernel *k = &s->kernel;
+    sim_link_set(s, SIM_ETH0, "eth0", false, false);
+    for (unsigned i = 0; i < SIM_ADDRESSES_MAX; i++) {
+        sb_prefix old = k->addresses[i].address;
+        if (k->addresses[i].interface == SIM_ETH0)
+            sim_address_set(s, SIM_ETH0, &old, false);
+    }
+    for (unsigned i = 0; i < SIM_NEIGHBOURS_MAX; i++)
+        if (k->neighbours[i].interface == SIM_ETH0)
+            k->neighbours[i].interface = 0;
+    sim_default_set(s, SB_FAMILY_4, 0, NULL, NULL);
+    sim_default_set(s, SB_FAMILY_6, 0, NULL, NULL);
+    if (network == 0)
+        return;
+    sim_link_set(s, SIM_ETH0, "eth0", true, false);
+    for (unsigned six = 0; six < 2; six++) {
+        sb_addr gateway = gateway_of(network, six);
+        sim_address_set(s, SIM_ETH0, &prefixes[six], true);
+        sim_default_set(s, six ? SB_FAMILY_6 : SB_FAMILY_4, SIM_ETH0, &gateway, NULL);
+    }
+    if (known)
+        sim_network_hardware(s, network);
+}
+
 void sim_netlink_lose(sim *s)
 {
     for (uint32_t i = 0; i < s->slot_count; i++) {
