@@ -9,6 +9,7 @@
 
 #define SLACK (SB_S + SB_S / 4) /* a second of TTL rounding, ticks, links */
 #define PATIENCE_MOST (1800 * SB_MS)
+#define NOTICED (200 * SB_MS) /* a move, with room (D3: 100 ms) */
 #define BARE_TTL (5 * SB_S)    /* of a denial without SOA: enough to stop a tight loop */
 #define HEAL_TIME (100 * SB_S) /* longest back-off and the longest failure caching, with room */
 
@@ -22,6 +23,7 @@ typedef struct parsed {
     int last_id; /* of the end of the chain */
     int ede;
     bool stale;     /* EDE says so */
+    int private_of; /* the network its address belongs to; -1 public */
     uint8_t origin; /* of the addresses; ORIGIN_ZONE for negatives */
     bool positive;  /* has records of the type asked */
     uint32_t ttl_least_s, ttl_most_s;
@@ -42,6 +44,7 @@ static bool take_denial(oracle *o, parsed *p, int last_id);
 static void date(oracle *o, parsed *p);
 static void judge_failure(oracle *o, const parsed *p, const oracle_key *key);
 static void judge_special(oracle *o, const parsed *p);
+static void judge_place(oracle *o, const parsed *p);
 static void judge_age(oracle *o, const parsed *p, const oracle_key *key);
 static void judge_history(oracle *o, const parsed *p, const oracle_key *key);
 static void judge_denied(oracle *o, const parsed *p);
@@ -120,6 +123,10 @@ void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, s
         if (i / 12 != (unsigned)p.id && !o->open_chains)
             continue;
         oracle_key *other = &o->keys[i];
+        /* Of a name that is public on some networks the denial holds on those. */
+        const zone_node *node = &o->z->nodes[i / 12];
+        for (unsigned n = 0; node->split && !node->split_always && n < ORACLE_NETWORKS; n++)
+            o->away[n][i].known = o->away[n][i].known_positive = false;
         other->known_positive = false;
         if (at > other->denied_at)
             other->denied_at = at;
@@ -161,6 +168,7 @@ void oracle_judge(oracle *o, const oracle_reply *reply)
         must_answer(o, &p, key, "an empty answer"); /* by which right, EDNS would tell */
         return;
     }
+    judge_place(o, &p);
     date(o, &p);
     judge_age(o, &p, key);
     judge_history(o, &p, key);
@@ -184,6 +192,8 @@ void oracle_forget(oracle *o, const sb_name *name)
     if (!name) /* an earlier disk may have what was denied since */
         memset(o->denial_seen, 0, sizeof o->denial_seen);
     if (!name)
+        memset(o->away_denial, 0, sizeof o->away_denial);
+    if (!name)
         memset(o->denials_since, 0, sizeof o->denials_since);
     for (unsigned i = 0; i < ORACLE_KEYS; i++) {
         if (name && i / 12 != (unsigned)id)
@@ -192,6 +202,8 @@ void oracle_forget(oracle *o, const sb_name *name)
         key->known = key->known_positive = false;
         key->fresh_until = key->answered_at = 0;
         key->claim_count = 0;
+        for (unsigned n = 0; n < ORACLE_NETWORKS; n++)
+            o->away[n][i] = (oracle_key){0};
     }
 }
 
@@ -212,6 +224,11 @@ void oracle_slept(oracle *o, sb_ns duration)
     cell = &o->denied_bare[0][0];
     for (size_t i = 0; i < sizeof o->denied_bare / sizeof *cell; i++)
         cell[i] += cell[i] > since ? duration : 0;
+    if (o->moved_at > since) {
+        o->moved_at += duration;
+        o->settled_at += duration;
+        o->doubt_until += duration;
+    }
     /* So does the look at the hosts file. */
     for (unsigned i = 0; i < ZONE_NODES_MAX; i++) {
         o->hosts_since[i] += o->hosts_since[i] > since ? duration : 0;
@@ -225,6 +242,9 @@ void oracle_slept(oracle *o, sb_ns duration)
 bool oracle_knows(oracle *o, const sb_question *question)
 {
     const oracle_key *key = oracle_key_of(o, question);
+    if (key && o->z->nodes[(key - o->keys) / 12].split &&
+        sim_now(o->s) < o->settled_at + PATIENCE_MOST)
+        return false;
     return key && key->known && key->known_since > key->denied_at &&
            sim_now(o->s) < key->known_until && !o->open_chains;
 }
@@ -246,6 +266,7 @@ static bool take_apart(oracle *o, parsed *p)
     const oracle_reply *r = p->reply;
     p->ede = SB_EDE_NONE;
     p->origin = ORIGIN_ZONE;
+    p->private_of = -1;
     p->ttl_least_s = UINT32_MAX;
     const zone_node *node = zone_find(o->z, &r->question.name);
     p->id = node ? node->id : -1;
@@ -374,6 +395,10 @@ static bool take_record(oracle *o, parsed *p, const sb_record *rec, int *at_id)
     }
     p->positive = true;
     p->lie = p->lie || p->origin == ORIGIN_LIE;
+    if (p->origin == ORIGIN_PRIVATE) { /* the zone's, on that network */
+        p->private_of = rec->type == SB_TYPE_AAAA ? rdata[15] : rdata[3];
+        p->origin = ORIGIN_ZONE;
+    }
     if (p->origin == ORIGIN_FORGED)
         return wrong(o, p, "a forged answer was believed");
     if ((int)id != *at_id)
@@ -475,7 +500,7 @@ static void date(oracle *o, parsed *p)
                         c->negative ? "denied" : "there");
             return;
         }
-        if (!c->negative && v->count && c->slot != SLOT_CNAME) {
+        if (!c->negative && v->count && p->private_of < 0 && c->slot != SLOT_CNAME) {
             unsigned n = 0;
             sb_msg_iter it = sb_msg_records(&p->msg, SB_SECTION_ANSWER);
             sb_record rec;
@@ -567,6 +592,8 @@ static void must_answer(oracle *o, const parsed *p, const oracle_key *key, const
 {
     const oracle_reply *r = p->reply;
     sb_ns now = sim_now(o->s);
+    if (o->z->nodes[p->id].split && r->asked_at < o->settled_at + PATIENCE_MOST)
+        return; /* asked while it was not known where we are */
     if (o->trouble || r->patience < PATIENCE_MOST + SLACK || !key->known || now >= key->known_until)
         return;
     bool failure = p->msg.rcode != SB_RCODE_NOERROR && p->msg.rcode != SB_RCODE_NXDOMAIN;
@@ -680,7 +707,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
         oracle_fail(o, "%s: TTL 0 served from the cache as fresh", oracle_text(q));
     /* The age is counted from the arrival, which a slow server can delay by an exchange's whole
      * life. */
-    sb_ns late = SLACK + o->late;
+    sb_ns late = SLACK + o->late + (o->age_unknown ? 2 * SB_S : 0); /* the steps of a clock */
     uint32_t left_s =
         p->fresh_end + late > now ? (uint32_t)((p->fresh_end - now + late) / SB_S) : 0;
     if (p->ttl_least_s != UINT32_MAX && p->ttl_least_s > left_s + 1)
@@ -690,6 +717,43 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
     if (now >= p->said + (sb_ns)o->limits.ttl_max_s * SB_S + SLACK && p->positive &&
         o->limits.ttl_max_s >= o->limits.ttl_min_s && p->ttl_most_s > o->limits.stale_ttl_s)
         oracle_fail(o, "%s: beyond the cap with TTL %u", oracle_text(q), p->ttl_most_s);
+}
+
+/* A14: a private answer is served on its own network only, but for the moment in which a move is
+ * noticed. */
+static void judge_place(oracle *o, const parsed *p)
+{
+    if (p->private_of < 0 || p->private_of == (int)o->network)
+        return;
+    if (p->private_of != (int)o->network_before || sim_now(o->s) > o->moved_at + NOTICED)
+        oracle_fail(o, "%s: an address of network %d, served on %u",
+                    oracle_text(&p->reply->question), p->private_of, o->network);
+}
+
+/* What is known of a split name goes with its network. */
+static void swap_away(oracle *o, unsigned id, unsigned from, unsigned to)
+{
+    oracle_key *here = &o->keys[id * 12];
+    memcpy(&o->away[from][id * 12], here, 12 * sizeof *here);
+    memcpy(here, &o->away[to][id * 12], 12 * sizeof *here);
+    memcpy(o->away_denial[from][id], o->denial_seen[id], sizeof o->denial_seen[id]);
+    memcpy(o->denial_seen[id], o->away_denial[to][id], sizeof o->denial_seen[id]);
+}
+
+void oracle_moved(oracle *o, unsigned network, sb_ns settled_at)
+{
+    sb_ns now = sim_now(o->s);
+    for (unsigned id = 0; network != o->network && id < o->z->node_count; id++)
+        if (o->z->nodes[id].split)
+            swap_away(o, id, o->network, network);
+    if (network != o->network)
+        o->network_before = o->network;
+    o->network = network;
+    o->moved_at = o->reset_at = now;
+    o->settled_at = settled_at;
+    o->doubt_until = settled_at + o->doubt_window;
+    if (o->healthy_since != SB_NEVER)
+        o->healthy_since = now;
 }
 
 static void note_lie(oracle *o, const parsed *p, sb_ns at)
@@ -777,7 +841,8 @@ static void judge_denied(oracle *o, const parsed *p)
 static void judge_history(oracle *o, const parsed *p, const oracle_key *key)
 {
     sb_ns now = sim_now(o->s);
-    if (o->trouble || !key->known || now >= key->known_until || key->denied_at > key->seen_at)
+    if (o->trouble || !key->known || now >= key->known_until || key->denied_at > key->seen_at ||
+        key->tentative)
         return;
     for (unsigned i = 0; i < p->claim_count; i++) {
         const oracle_claim *c = &p->claims[i];
@@ -802,6 +867,8 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     sb_ns now = sim_now(o->s);
     if (p->stale || !p->reply->edns || (!p->positive && !p->serial))
         return; /* proves nothing new */
+    if (o->z->nodes[p->id].split && p->reply->asked_at < o->settled_at + PATIENCE_MOST)
+        return; /* not kept before it is known where it belongs */
     if (p->reply->asked_at <= o->reset_at)
         return; /* settled before what was known had to go, perhaps */
     /* Capped: within the authority's TTL, but due. */
@@ -831,6 +898,7 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
         key->fresh_ttl_s = p->ttl_least_s;
         key->fresh_seen_at = now > key->said_at ? now : key->said_at;
     }
+    key->tentative = p->said_last < o->doubt_until + SLACK;
     key->seen_at = now;
     key->claim_count = p->claim_count;
     memcpy(key->claims, p->claims, sizeof key->claims);

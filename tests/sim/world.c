@@ -84,6 +84,8 @@ bool world_run(world *w, uint64_t seed, bool verbose)
     w->seed = seed;
     w->verbose = verbose;
     w->outage = w->crash_pending = w->calm = false;
+    w->network = 1;
+    w->moves = 0;
     w->setting_now = 0;
     w->questions = 0;
     w->evictions_seen = 0;
@@ -95,7 +97,7 @@ bool world_run(world *w, uint64_t seed, bool verbose)
     choose(w);
     sb_rand *r = sim_rand(w->s);
     zone_init(&w->z, w->s, 8 + (unsigned)sb_rand_below(r, 24), world_has(w, ACTOR_BIG),
-              sb_rand_chance(r, 600));
+              sb_rand_chance(r, 600), world_has(w, ACTOR_MOVING));
     oracle_init(&w->o, w->s, &w->z);
     w->sworld = (server_world){.said = said, .context = w};
     world_servers(w);
@@ -240,6 +242,7 @@ static const sb_settings *make_settings(world *w, unsigned which)
     s->cache.recheck = sb_rand_chance(r, 500) ? 30 * SB_S : 2 * SB_S;
     s->cache.patience = sb_rand_chance(r, 700) ? -1 : sb_rand_range(r, 0, 1500 * SB_MS);
     s->cache.size_bytes = (size_t)SB_L1_SIZE_MIN << (sb_rand_chance(r, 200) ? 1 : 0);
+    s->query.doubt_window = w->o.doubt_window;
     name_rules(s, w);
     if (sb_settings_freeze(s, &why) != SB_OK) {
         fprintf(stderr, "sim: settings: %s\n", why.text);
@@ -253,6 +256,8 @@ void world_settings(world *w)
     sb_rand *r = sim_rand(w->s);
     w->o.limits.confirm = sb_rand_range(r, 10 * SB_S, 150 * SB_S);
     w->o.limits.doubt_most = w->o.limits.confirm + sb_rand_range(r, 0, 300 * SB_S);
+    w->o.doubt_window =
+        world_has(w, ACTOR_MOVING) ? sb_rand_range(r, 0, 60 * SB_S) : 300 * SB_S;
     w->settings[0] = make_settings(w, 0);
     w->settings[1] = make_settings(w, 1);
 }

@@ -52,7 +52,8 @@
     X(PROTECTED, "protected names")                                                                \
     X(DENYING, "servers that deny what exists")                                                    \
     X(LYING, "servers with wrong addresses")                                                       \
-    X(STUTTERING, "servers late now and then")
+    X(STUTTERING, "servers late now and then")                                                     \
+    X(MOVING, "a machine that moves between networks")
 typedef enum world_actor {
 #define WORLD_ACTOR_ENUM(id, text) ACTOR_##id,
     WORLD_ACTOR_TABLE(WORLD_ACTOR_ENUM)
@@ -78,6 +79,8 @@ typedef struct world {
     server_mode bad_modes[SERVER_MODE_COUNT];
     unsigned bad_count;
     bool outage, crash_pending, calm;
+    unsigned network; /* 0: in none; else as of sim_network_set */
+    uint64_t moves;
     const sb_settings *settings[2];
     unsigned setting_now;
     char hosts[4096];
