@@ -18,7 +18,8 @@
 #include "net/netlink.h"
 
 #define READ_PATIENCE SB_S /* the kernel answers while we ask: longer is trouble */
-#define RETRY_FIRST SB_S
+#define RETRY_FIRST (10 * SB_MS) /* a machine that slept during a reading has moved, perhaps */
+#define RETRY_BLIND SB_S         /* for so long what is known is not trusted */
 #define RETRY_MOST (60 * SB_S)
 /* Looks for the gateway's link-layer address: it comes with the first packet somebody sends. */
 #define LOOK_FIRST (10 * SB_MS)
@@ -159,7 +160,7 @@ const sb_network *sb_netmon_network(const sb_netmon *nm)
 bool sb_netmon_unsettled(const sb_netmon *nm)
 {
     if (!nm->now.available)
-        return false;
+        return sb_timer_armed(&nm->wait) && nm->retry < RETRY_BLIND;
     bool gateway = nm->unresolved != 0 &&
                    sb_env_now(nm->env) - nm->unresolved_since < UNRESOLVED_MAX;
     return !nm->now.read || sb_timer_armed(&nm->settle) || nm->again ||

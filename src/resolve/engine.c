@@ -439,9 +439,14 @@ static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
     return false;
 }
 
-static bool has_private_address(const sb_ctx *ctx, const sb_asked *asked)
+/* What else is said of a name whose addresses are private is private too. */
+static bool is_private(const sb_ctx *ctx, const sb_asked *asked, const sb_answer *answer)
 {
     sb_asked other = *asked;
+    if (sb_scope_answer(&asked->question, answer))
+        return true;
+    if (sb_type_is_address(asked->question.type))
+        return false;
     other.question.type = SB_TYPE_A;
     if (sb_scoped_known(ctx, &other))
         return true;
@@ -455,33 +460,30 @@ static void remove_twin(sb_engine *e, const sb_l1_key *key)
     (void)status; /* mostly there is none */
 }
 
-/* Under which view an answer lies: its network's own, or the route's, which holds everywhere. The
- * other one's answer is replaced where it was this network's too. */
-static uint32_t place_answer(sb_engine *e, const sb_ctx *ctx, const sb_asked *asked,
-                             const sb_answer *answer, uint32_t *ret_network)
+/* Under which view an answer lies: its network's own, or the route's, which holds everywhere. Of
+ * the other the answer it replaces is removed. Returns flags of the entry. */
+static unsigned place_answer(sb_engine *e, const sb_ctx *ctx, const sb_asked *asked,
+                             const sb_answer *answer, sb_l1_key *key)
 {
     uint32_t network = sb_mobility_network(e->mobility);
-    sb_l1_key key = {.question = &asked->question, .view = asked->view};
-    sb_l1_entry twin;
-    /* What else is said of a name whose addresses are private is private too. */
-    bool private = sb_scope_answer(&asked->question, answer) ||
-                   (!sb_type_is_address(asked->question.type) && has_private_address(ctx, asked));
-    *ret_network = network;
-    if (network == 0)
-        return asked->view;
     uint32_t scoped = sb_scope_view(asked->view, network);
-    if (private || (answer->kind == SB_KIND_POSITIVE && sb_mobility_contradicts(ctx, asked, answer))) {
-        if (private &&
-            sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &twin) == SB_OK &&
-            (twin.network == 0 || sb_scope_same(twin.network, network)))
-            remove_twin(e, &key);
-        return scoped;
-    }
-    key.view = scoped;
-    remove_twin(e, &key);
-    if (asked->view != 0)
-        *ret_network = 0; /* a route's: beside the public one on every network */
-    return asked->view;
+    sb_l1_entry twin;
+    key->view = asked->view;
+    if (network == 0)
+        return 0;
+    bool private = is_private(ctx, asked, answer);
+    if (private && sb_l1_find(sb_l1_reader_of(e->l1), key, e->scratch, &twin) == SB_OK &&
+        (twin.network == 0 || sb_scope_same(twin.network, network)))
+        remove_twin(e, key);
+    bool tentative = !private && sb_mobility_contradicts(ctx, asked, answer);
+    key->network = network;
+    key->view = scoped;
+    if (private || tentative)
+        return tentative ? SB_L1_TENTATIVE : 0;
+    remove_twin(e, key);
+    key->view = asked->view;
+    key->network = asked->view == 0 ? network : 0; /* a route's: readers find it everywhere */
+    return 0;
 }
 
 void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer, bool believed)
@@ -500,7 +502,7 @@ void sb_engine_learn_at(sb_engine *e, const sb_asked *began, const sb_answer *an
     if (asked->view != began->view || /* its route is gone */
         sb_doubt_shuns(&ctx, asked, asked->question.type, (sb_kind)answer->kind))
         return;
-    if (sb_mobility_unsettled(e->mobility) && sb_scope_answer(&asked->question, answer)) {
+    if (sb_mobility_unsettled(e->mobility) && is_private(&ctx, asked, answer)) {
         if (answer->kind == SB_KIND_POSITIVE)
             sb_mobility_park(e->mobility, asked, answer);
         return; /* nobody knows yet whose it is */
@@ -515,7 +517,7 @@ void sb_engine_learn_at(sb_engine *e, const sb_asked *began, const sb_answer *an
         sb_engine_forget(e, asked, (sb_kind)answer->kind);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
     sb_l1_key key = {.question = &asked->question};
-    key.view = place_answer(e, &ctx, asked, answer, &key.network);
+    flags |= (uint16_t)place_answer(e, &ctx, asked, answer, &key);
     /* A full or refusing cache file is counted there; it never fails the question. */
     sb_status status = sb_l1_put(e->l1, &key, answer, &life, flags);
     sb_events_emit(&e->events, (sb_event){.type = SB_EVENT_LEARN,

@@ -257,7 +257,8 @@ static bool any_private(const sb_addr *addresses, size_t n)
 bool sb_mobility_contradicts(const sb_ctx *ctx, const sb_asked *asked, const sb_answer *answer)
 {
     sb_addr now[32], good[32];
-    if (!in_window(ctx) || !sb_type_is_address(asked->question.type))
+    if (!in_window(ctx) || !sb_type_is_address(asked->question.type) ||
+        answer->kind != SB_KIND_POSITIVE)
         return false;
     size_t n = sb_answer_addresses(answer, now, SB_ARRAY_SIZE(now));
     size_t m = sb_mobility_last_good(ctx, asked, good, SB_ARRAY_SIZE(good));

@@ -77,12 +77,17 @@ static bool load(const sb_ctx *ctx, const sb_question *question, uint32_t view, 
 bool sb_entry_find(const sb_ctx *ctx, const sb_question *question, uint32_t view, bool used,
                    sb_l1_entry *ret_entry)
 {
-    uint32_t network = sb_mobility_network(ctx->mobility);
-    if (network != 0 && load(ctx, question, sb_scope_view(view, network), used, ret_entry) &&
-        ret_entry->network == network &&
-        sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) != SB_DEAD)
+    uint32_t network = sb_mobility_network(ctx->mobility), scoped = sb_scope_view(view, network);
+    if (network == 0 || !load(ctx, question, scoped, used, ret_entry) ||
+        ret_entry->network != network ||
+        sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) == SB_DEAD)
+        return load(ctx, question, view, used, ret_entry);
+    if (!(ret_entry->flags & SB_L1_TENTATIVE))
         return true;
-    return load(ctx, question, view, used, ret_entry);
+    sb_tick learned = ret_entry->life.learned;
+    if (load(ctx, question, view, used, ret_entry) && ret_entry->life.learned > learned)
+        return true;
+    return load(ctx, question, scoped, false, ret_entry);
 }
 
 bool sb_entry_moved(const sb_ctx *ctx, const sb_l1_entry *entry)

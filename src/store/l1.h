@@ -34,6 +34,7 @@ enum {
     SB_L1_AD = 8,
     SB_L1_NO_SOA = 16,
     SB_L1_CHAIN_OPEN = 32,
+    SB_L1_TENTATIVE = 128, /* public, but kept for its network alone; a later public one wins */
     SB_L1_AGE_UNKNOWN = 64 /* derived on read: learned before a clock break; stale, age unknown */
 };
 

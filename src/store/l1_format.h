@@ -131,7 +131,7 @@ enum {
     SB_L1_EXT_FUTURE = 8 /* skipped by readers that do not know it */
 };
 /* Flags that are the answer's own: a restamp leaves them. */
-#define SB_L1_CONTENT_FLAGS (SB_L1_AD | SB_L1_NO_SOA | SB_L1_CHAIN_OPEN)
+#define SB_L1_CONTENT_FLAGS (SB_L1_AD | SB_L1_NO_SOA | SB_L1_CHAIN_OPEN | SB_L1_TENTATIVE)
 
 /* Loads and stores of shared bytes: relaxed atomics, ordered by the named fences and stores around
  * them. */

@@ -257,6 +257,8 @@ bool oracle_needless(oracle *o, const sb_question *question)
         return false;
     if (key->fresh_seen_at <= key->denied_at || key->said_at > key->fresh_seen_at)
         return false;
+    if (key->fresh_seen_at < o->moved_at + SLACK) /* on another network: verified anew */
+        return false;
     sb_ns margin = SLACK + (sb_ns)key->fresh_ttl_s * SB_S / 5;
     return sim_now(o->s) + margin < key->fresh_until;
 }
@@ -898,7 +900,9 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
         key->fresh_ttl_s = p->ttl_least_s;
         key->fresh_seen_at = now > key->said_at ? now : key->said_at;
     }
-    key->tentative = p->said_last < o->doubt_until + SLACK;
+    /* The message to this very question: what was said to others is kept for them. */
+    key->tentative = (key->said_at < p->said_last ? key->said_at : p->said_last) <
+                     o->doubt_until + SLACK;
     key->seen_at = now;
     key->claim_count = p->claim_count;
     memcpy(key->claims, p->claims, sizeof key->claims);
