@@ -99,8 +99,12 @@ bool sb_entry_moved(const sb_ctx *ctx, const sb_l1_entry *entry)
 bool sb_scoped_known(const sb_ctx *ctx, const sb_asked *asked)
 {
     uint32_t network = sb_mobility_network(ctx->mobility);
+    sb_l1_entry entry;
     return network != 0 &&
-           positive_entry(ctx, &asked->question, sb_scope_view(asked->view, network), network);
+           load(ctx, &asked->question, sb_scope_view(asked->view, network), false, &entry) &&
+           entry.network == network && entry.kind == SB_KIND_POSITIVE &&
+           !(entry.flags & SB_L1_TENTATIVE) &&
+           sb_l1_freshness(&entry, sb_l1_now(ctx->l1)) != SB_DEAD;
 }
 
 static bool known(const sb_ctx *ctx, const sb_asked *asked, uint16_t type)

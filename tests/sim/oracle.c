@@ -682,7 +682,8 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
         if (p->msg.flags & SB_FLAG_AD)
             oracle_fail(o, "%s: stale with AD", oracle_text(q));
         if (now + SB_S / 4 < key->fresh_until && key->fresh_seen_at > key->denied_at &&
-            key->said_at <= key->fresh_seen_at && !o->trouble)
+            key->said_at <= key->fresh_seen_at && !o->trouble &&
+            (!key->tentative || key->fresh_seen_at > o->moved_at))
             oracle_fail(o, "%s: stale although fresh until %.3f s", oracle_text(q),
                         (double)(key->fresh_until - 3600 * SB_S) / (double)SB_S);
         if (o->quick && !o->trouble && !o->z->nodes[p->id].protect &&
@@ -831,6 +832,8 @@ static void judge_denied(oracle *o, const parsed *p)
                         (double)(seen[p->slot] - 3600 * SB_S) / (double)SB_S);
         return;
     }
+    if (o->z->nodes[p->id].split && p->reply->asked_at < o->settled_at + PATIENCE_MOST)
+        return; /* denied by whom, and of which network? */
     if (p->stale || !p->serial || !p->reply->edns || denied <= o->reset_at)
         return; /* what a power loss brought back beside it, it may not have removed */
     /* An NXDOMAIN leaves other types what the authority still stands for: each is denied by its
