@@ -306,6 +306,8 @@ static bool settle_from_trouble(sb_engine *e, const sb_asked *asked, sb_query *q
         settle_instant(q, &offer, t->reason == NULL, false);
         return true;
     }
+    if (t->status == SB_OK)
+        return false; /* a doubted denial whose last good answer died meanwhile */
     sb_query_settle(q, &(sb_settling){.failure = (sb_status)t->status,
                                       .failure_ede = policy ? t->ede : SB_EDE_CACHED_ERROR,
                                       .failure_text = "failed a moment ago",
@@ -400,12 +402,14 @@ static void forget_in(sb_engine *e, const sb_asked *asked, sb_kind kind, uint32_
             /* What was asked with CD was never validated: no word against what was. */
             if (asked->question.checking_disabled && !question.checking_disabled)
                 continue;
-            if (sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &entry) != SB_OK ||
-                entry.kind != SB_KIND_POSITIVE)
-                continue;
+            bool found = sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &entry) == SB_OK &&
+                         entry.kind == SB_KIND_POSITIVE;
             /* Some servers deny the whole name for an AAAA (RFC 4074 §4.2): what the authority
              * still stands for under another type is asked again before it is forgotten. */
-            if (question.type != asked->question.type && now < entry.life.expires)
+            if (found && question.type != asked->question.type && now < entry.life.expires)
+                continue;
+            (void)sb_l1_remove_tentative(e->l1, &question);
+            if (!found)
                 continue;
             if (sb_l1_remove(e->l1, &key) == SB_OK)
                 sb_events_emit(&e->events, (sb_event){.type = SB_EVENT_FORGET,
@@ -472,10 +476,11 @@ static unsigned place_answer(sb_engine *e, const sb_ctx *ctx, const sb_asked *as
     if (network == 0)
         return 0;
     bool private = is_private(ctx, asked, answer);
-    if (private && sb_l1_find(sb_l1_reader_of(e->l1), key, e->scratch, &twin) == SB_OK &&
-        (twin.network == 0 || sb_scope_same(twin.network, network)))
+    bool has_twin = sb_l1_find(sb_l1_reader_of(e->l1), key, e->scratch, &twin) == SB_OK;
+    if (private && has_twin && twin.network != 0 && sb_scope_same(twin.network, network))
         remove_twin(e, key);
-    bool tentative = !private && sb_mobility_contradicts(ctx, asked, answer);
+    bool tentative = !private && (!has_twin || twin.kind == SB_KIND_POSITIVE) &&
+                     sb_mobility_contradicts(ctx, asked, answer);
     key->network = network;
     key->view = scoped;
     if (private || tentative)

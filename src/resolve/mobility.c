@@ -189,6 +189,7 @@ static void release(sb_timer *timer)
     sb_engine *e = m->engine;
     sb_timer_stop(e->env, &m->park);
     if (m->parked_count > 0 && sb_netmon_unsettled(m->monitor)) {
+        sb_netmon_look(m->monitor);
         sb_timer_set(e->env, &m->park, sb_env_now(e->env) + PARKED_LOOK);
         return;
     }

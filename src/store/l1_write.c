@@ -154,6 +154,27 @@ size_t sb_l1_remove_below(sb_l1 *l1, const sb_name *suffix)
     return remove_matching(l1, suffix, true);
 }
 
+size_t sb_l1_remove_tentative(sb_l1 *l1, const sb_question *question)
+{
+    size_t removed = 0;
+    sb_l1_digest d;
+    sb_l1_digest_question(&l1->g, question, &d);
+    for (unsigned i = 0; i < 2 * SB_L1_WAYS; i++) {
+        sb_l1_place place = (sb_l1_place)d.bucket[i / SB_L1_WAYS] * SB_L1_WAYS + i % SB_L1_WAYS;
+        unsigned tries = SB_L1_TRIES;
+        sb_l1_entry entry;
+        uint64_t way;
+        if (sb_l1_place_read(&l1->g, place, &tries, &l1->work, &entry, &way) != SB_L1_GOOD ||
+            !(entry.flags & SB_L1_TENTATIVE) || entry.body_size < d.size ||
+            memcmp(entry.body, d.question, d.size) != 0 || entry.dnssec_ok != (d.bits & 1) ||
+            entry.checking_disabled != (d.bits >> 1))
+            continue;
+        sb_l1_unlink(l1, place);
+        removed++;
+    }
+    return removed;
+}
+
 void sb_l1_used(sb_l1 *l1, const sb_l1_key *key)
 {
     sb_l1_entry entry;

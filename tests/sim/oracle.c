@@ -728,7 +728,9 @@ static void judge_place(oracle *o, const parsed *p)
 {
     if (p->private_of < 0 || p->private_of == (int)o->network)
         return;
-    if (p->private_of != (int)o->network_before || sim_now(o->s) > o->moved_at + NOTICED)
+    bool unnoticed = sim_now(o->s) <= o->moved_at + NOTICED ||
+                     (o->left_at && o->left_at <= o->moved_at + NOTICED);
+    if (p->private_of != (int)o->network_before || !unnoticed)
         oracle_fail(o, "%s: an address of network %d, served on %u",
                     oracle_text(&p->reply->question), p->private_of, o->network);
 }
@@ -753,10 +755,27 @@ void oracle_moved(oracle *o, unsigned network, sb_ns settled_at)
         o->network_before = o->network;
     o->network = network;
     o->moved_at = o->reset_at = now;
+    o->left_at = 0;
     o->settled_at = settled_at;
     o->doubt_until = settled_at + o->doubt_window;
     if (o->healthy_since != SB_NEVER)
         o->healthy_since = now;
+}
+
+void oracle_left(oracle *o)
+{
+    o->left_at = sim_now(o->s);
+}
+
+void oracle_started(oracle *o)
+{
+    sb_ns now = sim_now(o->s);
+    o->moved_at = now;
+    if (o->settled_at < now + NOTICED)
+        o->settled_at = now + NOTICED;
+    o->doubt_until = o->settled_at + o->doubt_window;
+    if (o->left_at)
+        o->left_at = now;
 }
 
 static void note_lie(oracle *o, const parsed *p, sb_ns at)
@@ -904,7 +923,9 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
         key->fresh_seen_at = now > key->said_at ? now : key->said_at;
     }
     /* The message to this very question: what was said to others is kept for them. */
-    key->tentative = (key->said_at < p->said_last ? key->said_at : p->said_last) <
+    bool again = key->tentative && key->claim_count == p->claim_count &&
+                 memcmp(key->claims, p->claims, sizeof key->claims) == 0;
+    key->tentative = again || (key->said_at < p->said_last ? key->said_at : p->said_last) <
                      o->doubt_until + SLACK;
     key->seen_at = now;
     key->claim_count = p->claim_count;

@@ -75,7 +75,7 @@ typedef struct oracle {
         hosts_until[ZONE_NODES_MAX]; /* grace: edges of two seconds */
     /* The network we are on, and the one before; it is noticed by settled_at. */
     unsigned network, network_before;
-    sb_ns moved_at, settled_at, doubt_until;
+    sb_ns moved_at, settled_at, left_at, doubt_until;
     sb_ns doubt_window;
     /* What is known of split names on the networks where we are not. */
     oracle_key away[ORACLE_NETWORKS][ORACLE_KEYS];
@@ -108,6 +108,9 @@ void oracle_silence(oracle *o, const sb_question *question, sb_ns asked_at);
 void oracle_forget(oracle *o, const sb_name *name);
 /* The machine is on that network now, which is recognised by settled_at at the latest. */
 void oracle_moved(oracle *o, unsigned network, sb_ns settled_at);
+/* It is in no network / the program began anew, and looks around. */
+void oracle_left(oracle *o);
+void oracle_started(oracle *o);
 /* The machine slept: what was on its way came later. */
 void oracle_slept(oracle *o, sb_ns duration);
 /* Does an upstream query for it make no sense, because a fresh answer is at hand? */

@@ -551,6 +551,8 @@ static void restart(void *context, uint64_t argument)
     w->crash_pending = false;
     if (!world_start_subject(w))
         return;
+    if (world_has(w, ACTOR_MOVING))
+        oracle_started(&w->o);
     if (w->o.healthy_since != SB_NEVER)
         w->o.healthy_since = sim_now(w->s);
     if (!w->calm)
@@ -584,6 +586,7 @@ static void leave(void *context, uint64_t argument)
     w->network = 0;
     w->outage = true;
     sim_network_set(w->s, 0, false);
+    oracle_left(&w->o);
     for (unsigned i = 0; i < w->server_count; i++)
         set_mode(w, i, SERVER_NO_ROUTE);
     later(w, 0, 20 * SB_S, arrive, to);
