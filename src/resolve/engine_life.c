@@ -18,35 +18,68 @@ static void on_recovery(void *context)
     sb_refresh_recovered(engine);
 }
 
-/* Reads resolv.conf when it changed, or when forced; the settings' own servers win. */
+static bool same_file(const sb_file_stat *a, const sb_file_stat *b)
+{
+    return a->exists == b->exists && a->inode == b->inode && a->device == b->device &&
+           a->size == b->size && a->modified_ns == b->modified_ns &&
+           a->changed_ns == b->changed_ns;
+}
+
+/* The servers of resolv.conf. One that names none (it is being written, or nobody knows any at the
+ * moment) does not take away those there were. */
+static sb_status read_resolv(sb_engine *e, const sb_file_stat *now)
+{
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    sb_resolv_conf *read = sb_new(sb_resolv_conf);
+    if (!read)
+        return SB_NOMEM;
+    if (now->exists && e->env->ops->file_read(e->env, e->resolv_path, RESOLV_CONF_MAX, &bytes,
+                                              &size, NULL) == SB_OK)
+        sb_resolv_conf_parse(bytes, size, read);
+    sb_free(bytes);
+    if (read->server_count == 0 && e->resolv) {
+        sb_free(read);
+        return SB_OK;
+    }
+    sb_free(e->resolv);
+    e->resolv = read;
+    return SB_OK;
+}
+
+/* Reads resolv.conf when it changed (the file, or which file is meant), or when forced; the
+ * settings' own servers win. */
 static sb_status configure_upstreams(sb_engine *e, bool force)
 {
     sb_file_stat now = {0};
     if (e->resolv_path)
         e->env->ops->file_stat(e->env, e->resolv_path, &now);
-    bool changed = now.exists != e->resolv_seen.exists || now.inode != e->resolv_seen.inode ||
-                   now.size != e->resolv_seen.size || now.modified_ns != e->resolv_seen.modified_ns;
+    bool changed = !same_file(&now, &e->resolv_seen);
     if (!changed && !force)
         return SB_OK;
+    sb_status status = read_resolv(e, &now);
+    if (status != SB_OK)
+        return status;
     e->resolv_seen = now;
-    sb_resolv_conf *resolv = sb_new(sb_resolv_conf);
-    if (!resolv)
-        return SB_NOMEM;
-    uint8_t *bytes = NULL;
-    size_t size = 0;
-    if (now.exists && e->env->ops->file_read(e->env, e->resolv_path, RESOLV_CONF_MAX, &bytes, &size,
-                                             NULL) == SB_OK)
-        sb_resolv_conf_parse(bytes, size, resolv);
-    sb_status status = sb_upstreams_configure(e->upstreams, e->settings, resolv);
+    if (changed)
+        sb_upstreams_include_all(e->upstreams);
+    status = sb_upstreams_configure(e->upstreams, e->settings, e->resolv);
     if (!force && status == SB_OK && e->settings->upstream_count == 0) {
         sb_log(UPSTREAM, INFO, "name servers read again", "path=%s servers=%zu", e->resolv_path,
-               resolv->server_count);
+               e->resolv->server_count);
         sb_upstreams_reset(e->upstreams);
         on_recovery(e);
     }
-    sb_free(bytes);
-    sb_free(resolv);
     return status;
+}
+
+/* A server was found in a forwarding loop, or out of it. */
+static void on_loops(void *context)
+{
+    sb_engine *e = context;
+    if (configure_upstreams(e, true) != SB_OK)
+        sb_log(UPSTREAM, WARN, "servers not arranged anew", "reason=memory");
+    on_recovery(e);
 }
 
 /* With every server of a route dead a real question goes out once a second, also when nobody asks
@@ -102,6 +135,7 @@ static void refresh_hosts(sb_engine *e)
 
 void sb_engine_reset_upstreams(sb_engine *e)
 {
+    sb_upstreams_include_all(e->upstreams);
     if (configure_upstreams(e, true) != SB_OK) /* those of before go on */
         sb_log(UPSTREAM, WARN, "name servers not read", "path=%s",
                e->resolv_path ? e->resolv_path : "none");
@@ -124,6 +158,7 @@ static void tick(sb_timer *timer)
         sb_log(UPSTREAM, WARN, "name servers not read", "path=%s", e->resolv_path);
     sb_services_tick(e);
     sb_refresh_tick(e);
+    sb_loops_tick(e->loops);
     sb_timer_set(e->env, &e->tick, sb_env_now(e->env) + SB_S);
 }
 
@@ -148,7 +183,9 @@ sb_status sb_engine_new(const sb_engine_options *options, sb_engine **ret, sb_wh
         sb_hosts_new(e->env, options->hosts_path, &e->hosts) != SB_OK ||
         sb_upstreams_new(e->env, &e->stats, &e->events, &e->upstreams) != SB_OK ||
         sb_reviver_new(e->upstreams, &e->reviver) != SB_OK ||
-        sb_doubts_new(secret, &e->doubts) != SB_OK || sb_mobility_new(e, &e->mobility) != SB_OK ||
+        sb_doubts_new(secret, &e->doubts) != SB_OK ||
+        sb_loops_new(e->upstreams, on_loops, e, &e->loops) != SB_OK ||
+        sb_mobility_new(e, &e->mobility) != SB_OK ||
         (options->resolv_conf_path && !(e->resolv_path = sb_strdup(options->resolv_conf_path))))
         goto done;
     sb_upstreams_on_recovery(e->upstreams, on_recovery, e);
@@ -182,11 +219,13 @@ void sb_engine_free(sb_engine *engine)
     if (engine->troubles.map.buckets)
         sb_troubles_fini(&engine->troubles);
     sb_doubts_free(engine->doubts);
+    sb_loops_free(engine->loops);
     sb_reviver_free(engine->reviver);
     sb_upstreams_free(engine->upstreams);
     sb_hosts_free(engine->hosts);
     sb_events_fini(&engine->events);
     sb_free(engine->resolv_path);
+    sb_free(engine->resolv);
     sb_free(engine->scratch);
     sb_settings_unref(engine->settings);
     sb_free(engine);
@@ -196,6 +235,7 @@ sb_status sb_engine_reload(sb_engine *engine, const sb_settings *settings, sb_wh
 {
     const sb_settings *before = engine->settings;
     engine->settings = sb_settings_ref(settings);
+    sb_upstreams_include_all(engine->upstreams);
     sb_status status = configure_upstreams(engine, true);
     if (status == SB_OK)
         status = sb_services_configure(engine);

@@ -6,6 +6,7 @@
 #ifndef SB_RESOLVE_FLIGHT_H
 #define SB_RESOLVE_FLIGHT_H
 
+#include "net/loop.h"
 #include "net/revive.h"
 #include "resolve/engine.h"
 #include "resolve/hosts.h"
@@ -24,6 +25,8 @@ struct sb_engine {
     sb_hosts *hosts;
     char *resolv_path;
     sb_file_stat resolv_seen;
+    sb_resolv_conf *resolv; /* the last that named a server; NULL: none did yet */
+    sb_loops *loops;
     sb_stats stats;
     sb_events events;
     sb_map flights;

@@ -901,8 +901,14 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
         key->known = true;
         key->known_since = now;
     }
+    bool again = key->tentative && key->claim_count == p->claim_count &&
+                 memcmp(key->claims, p->claims, sizeof key->claims) == 0;
+    /* The message to this very question: what was said to others is kept for them. */
+    key->tentative = again || (key->said_at < p->said_last ? key->said_at : p->said_last) <
+                                  o->doubt_until + SLACK;
+    /* Elsewhere there is no more than what was known before. */
     sb_ns until = now + o->limits.keep_least;
-    if (!due && until > key->known_until)
+    if (!due && !key->tentative && until > key->known_until)
         key->known_until = until;
     if (p->positive && (!key->known_positive || key->positive_since <= key->denied_at)) {
         key->known_positive = true;
@@ -922,11 +928,6 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
         key->fresh_ttl_s = p->ttl_least_s;
         key->fresh_seen_at = now > key->said_at ? now : key->said_at;
     }
-    /* The message to this very question: what was said to others is kept for them. */
-    bool again = key->tentative && key->claim_count == p->claim_count &&
-                 memcmp(key->claims, p->claims, sizeof key->claims) == 0;
-    key->tentative = again || (key->said_at < p->said_last ? key->said_at : p->said_last) <
-                     o->doubt_until + SLACK;
     key->seen_at = now;
     key->claim_count = p->claim_count;
     memcpy(key->claims, p->claims, sizeof key->claims);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "conf/yaml.h"
+#include "net/loop.h"
 
 static void line_run(scene *sc, char *line);
 static void words_run(scene *sc, char **words, unsigned n, char *rest);
@@ -709,9 +710,12 @@ static void queried(void *context, const sim_packet *p)
         server *sv = &sc->servers[i];
         if (!sb_addr_equal(&p->to, &sv->host.addr) || (p->stream && p->size == 0))
             continue;
+        bool parsed = !p->stream && sb_msg_parse(p->bytes, p->size, &query) == SB_OK;
+        if (parsed && query.has_question && sb_loop_is_probe(&query.question.name))
+            return; /* nobody's question */
         sv->tally++;
         load_query(sc->load);
-        if (p->stream || sb_msg_parse(p->bytes, p->size, &query) != SB_OK)
+        if (!parsed)
             return;
         for (unsigned k = 0; k < sc->forgeries; k++) {
             uint8_t bytes[SB_EDNS_UDP_SIZE];

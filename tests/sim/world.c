@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "dns/rdata.h"
+#include "net/loop.h"
 
 #define WORLD_LENGTH (500 * SB_S) /* ten minutes with the recovery */
 #define RECOVERY (115 * SB_S)     /* the longest healing, with room for questions after it */
@@ -411,7 +412,9 @@ static void said(void *context, server *sv, const sb_question *question, const u
                 bytes[3] & 15, sb_load_u16(bytes + 6), sb_load_u16(bytes + 8));
     /* Names that loop, names of others: three in a row take a server for broken, for a while. */
     unsigned rcode = bytes[3] & 15;
-    if ((rcode == SB_RCODE_SERVFAIL || rcode == SB_RCODE_REFUSED) && w->o.healthy_since != SB_NEVER)
+    bool probe = sb_loop_is_probe(&question->name);
+    if (!probe && (rcode == SB_RCODE_SERVFAIL || rcode == SB_RCODE_REFUSED) &&
+        w->o.healthy_since != SB_NEVER)
         w->o.healthy_since = sim_now(w->s);
     oracle_said(&w->o, question, bytes, size, latest);
 }
