@@ -31,7 +31,10 @@ enum {
 #define IN(field) offsetof(sb_settings, field)
 #define BIT(id) (UINT32_C(1) << SB_STRATEGY_##id)
 #define STRATEGIES_LATER                                                                           \
-    (BIT(MDNS_NATIVE) | BIT(MDNS_MULTICAST) | BIT(SHARED) | BIT(VALIDATE) | BIT(DOUBT) | BIT(GUESS))
+    (BIT(MDNS_NATIVE) | BIT(MDNS_MULTICAST) | BIT(SHARED) | BIT(VALIDATE) | BIT(GUESS))
+/* No route does without these yet. */
+#define STRATEGIES_ALWAYS                                                                          \
+    (BIT(PIN) | BIT(HOSTS) | BIT(CACHED) | BIT(DOUBT) | BIT(STALE) | BIT(EMERGENCY))
 
 static sb_conf_take take_listen, take_dns, take_dns_address, take_http, take_hosts, take_host,
     take_workers, take_allow, take_prefix, take_control, take_upstreams, take_server, take_address,
@@ -82,12 +85,10 @@ static const sb_conf_key query_keys[] = {
     {.name = "hedge_budget",
      .take = sb_conf_take_percent,
      .offset = IN(query.hedge_permille),
-     .later = true,
      .max = 1000},
     {.name = "refresh_rate",
      .take = sb_conf_take_unsigned,
      .offset = IN(query.refresh_rate),
-     .later = true,
      .max = 100000},
     {.name = "doubt_window",
      .take = sb_conf_take_duration,
@@ -145,7 +146,6 @@ static const sb_conf_key cache_keys[] = {
     {.name = "prefetch",
      .take = sb_conf_take_percent,
      .offset = IN(cache.prefetch_permille),
-     .later = true,
      .max = 900},
     {.name = "warm", .take = take_warm, .section = true},
     {0},
@@ -579,6 +579,8 @@ static sb_status take_strategies(sb_conf_walk *w, const sb_conf_place *at, const
     *(uint32_t *)field = bits;
     if (bits & STRATEGIES_LATER)
         sb_conf_warn(w, at, node, "not all of these strategies are there yet");
+    else if ((bits & STRATEGIES_ALWAYS) != STRATEGIES_ALWAYS)
+        sb_conf_warn(w, at, node, "only wire can be left out yet; the others are used anyway");
     return SB_OK;
 }
 

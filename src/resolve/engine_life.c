@@ -18,6 +18,7 @@ static void on_recovery(void *context)
     sb_refresh_recovered(engine);
 }
 
+/* Also another file behind a link that moved, however alike. */
 static bool same_file(const sb_file_stat *a, const sb_file_stat *b)
 {
     return a->exists == b->exists && a->inode == b->inode && a->device == b->device &&
@@ -25,46 +26,52 @@ static bool same_file(const sb_file_stat *a, const sb_file_stat *b)
            a->changed_ns == b->changed_ns;
 }
 
-/* The servers of resolv.conf. One that names none (it is being written, or nobody knows any at the
- * moment) does not take away those there were. */
+/* A file that is being rewritten, whose link dangles, that cannot be read or names nobody who can
+ * be asked must not take the servers away: those of before go on, and it is read again. */
 static sb_status read_resolv(sb_engine *e, const sb_file_stat *now)
 {
     uint8_t *bytes = NULL;
     size_t size = 0;
-    sb_resolv_conf *read = sb_new(sb_resolv_conf);
-    if (!read)
+    sb_resolv_conf *resolv = sb_new(sb_resolv_conf);
+    if (!resolv)
         return SB_NOMEM;
-    if (now->exists && e->env->ops->file_read(e->env, e->resolv_path, RESOLV_CONF_MAX, &bytes,
-                                              &size, NULL) == SB_OK)
-        sb_resolv_conf_parse(bytes, size, read);
+    sb_status status =
+        e->env->ops->file_read(e->env, e->resolv_path, RESOLV_CONF_MAX, &bytes, &size, NULL);
+    if (status == SB_OK)
+        sb_resolv_conf_parse(bytes, size, resolv);
     sb_free(bytes);
-    if (read->server_count == 0 && e->resolv) {
-        sb_free(read);
+    if (status == SB_OK &&
+        sb_upstreams_any_usable(e->upstreams, e->settings, resolv->servers, resolv->server_count)) {
+        sb_free(e->resolv);
+        e->resolv = resolv;
+        e->resolv_seen = *now;
+        e->resolv_bad = false;
         return SB_OK;
     }
-    sb_free(e->resolv);
-    e->resolv = read;
-    return SB_OK;
+    if (e->resolv && !e->resolv_bad)
+        sb_log(UPSTREAM, WARN, "name servers kept", "path=%s reason=\"%s\"", e->resolv_path,
+               status == SB_OK ? "the file names none that can be asked" : sb_status_text(status));
+    e->resolv_bad = true;
+    sb_free(resolv);
+    return SB_NOTFOUND;
 }
 
-/* Reads resolv.conf when it changed (the file, or which file is meant), or when forced; the
- * settings' own servers win. */
+/* Reads resolv.conf when it changed, or when forced; the settings' own servers win. */
 static sb_status configure_upstreams(sb_engine *e, bool force)
 {
+    bool concerns = e->resolv_path && e->settings->upstream_count == 0;
     sb_file_stat now = {0};
-    if (e->resolv_path)
+    if (concerns)
         e->env->ops->file_stat(e->env, e->resolv_path, &now);
-    bool changed = !same_file(&now, &e->resolv_seen);
-    if (!changed && !force)
-        return SB_OK;
-    sb_status status = read_resolv(e, &now);
-    if (status != SB_OK)
-        return status;
-    e->resolv_seen = now;
-    if (changed)
+    bool changed = concerns && !same_file(&now, &e->resolv_seen);
+    e->resolv_bad = e->resolv_bad && changed; /* the file of before is back */
+    sb_status read = concerns && (changed || force) ? read_resolv(e, &now) : SB_NOTFOUND;
+    if (read == SB_NOMEM || (read != SB_OK && !force))
+        return read == SB_NOMEM ? read : SB_OK;
+    if (changed && read == SB_OK)
         sb_upstreams_include_all(e->upstreams);
-    status = sb_upstreams_configure(e->upstreams, e->settings, e->resolv);
-    if (!force && status == SB_OK && e->settings->upstream_count == 0) {
+    sb_status status = sb_upstreams_configure(e->upstreams, e->settings, e->resolv);
+    if (!force && status == SB_OK) {
         sb_log(UPSTREAM, INFO, "name servers read again", "path=%s servers=%zu", e->resolv_path,
                e->resolv->server_count);
         sb_upstreams_reset(e->upstreams);
@@ -354,6 +361,27 @@ size_t sb_engine_flush_below(sb_engine *engine, const sb_name *suffix)
     sb_name_fold(&folded);
     sb_troubles_void(&engine->troubles);
     return sb_l1_remove_below(engine->l1, &folded);
+}
+
+void sb_engine_moved(sb_engine *engine, const sb_l1 *memory)
+{
+    uint64_t cursor = 0;
+    sb_l1_entry entry;
+    while (sb_l1_walk(sb_l1_reader_of(memory), &cursor, engine->scratch, &entry)) {
+        if (entry.kind == SB_KIND_POSITIVE)
+            continue;
+        sb_kind kind = (sb_kind)entry.kind;
+        sb_answer *denial = sb_answer_of_entry(&entry);
+        sb_question question;
+        sb_asked asked;
+        if (!denial)
+            continue;
+        sb_answer_question(denial, &question);
+        sb_engine_asked(engine, engine->settings, &question, &asked);
+        if (!asked.policy.protect && asked.view == denial->view)
+            sb_engine_forget(engine, &asked, kind);
+        sb_answer_unref(denial);
+    }
 }
 
 /* --- views --- */

@@ -140,6 +140,7 @@ static void attempt_done(sb_op *op)
     if (op->status != SB_OK) {
         f->failure = op->status;
         f->failure_ede = attempt->ede;
+        f->failure_text = attempt->failed_by;
     }
     if (attempt->reason) {
         f->doubt = attempt->reason;
@@ -202,8 +203,9 @@ static void log_degraded(sb_flight *f, sb_trouble *trouble, const sb_offer *offe
     sb_log(RESOLVE, WARN, "serving a fall-back", "name=%s source=%s age_s=%u reason=\"%s\"",
            sb_log_escape(quoted, sizeof quoted, sb_name_text(&f->asked.question.name, name)),
            sb_source_text(offer->source), offer->age_s,
-           f->denied ? (f->doubt ? f->doubt : "denial not believed")
-                     : sb_status_text(f->failure));
+           f->denied         ? (f->doubt ? f->doubt : "denial not believed")
+           : f->failure_text ? f->failure_text
+                             : sb_status_text(f->failure));
 }
 
 static void note_recovered(sb_flight *f)
@@ -275,6 +277,7 @@ static void settle_all(sb_flight *f)
             .offer = f->best.rank && !refuses ? &f->best : NULL,
             .failure = failure_of(f),
             .failure_ede = f->failure_ede,
+            .failure_text = f->failure_text,
             .tried = f->tried,
             .tried_count = f->tried_count,
             .error = failed && !f->denied && f->attempt_count > 0,
@@ -314,6 +317,7 @@ static void flight_done(sb_op *op)
     sb_flight *f = sb_container_of(op, sb_flight, op);
     if (op->status == SB_TIMEOUT) {
         f->failure = SB_TIMEOUT;
+        f->failure_text = NULL;
         for (unsigned i = 0; i < f->attempt_count; i++)
             take_tried(f, f->attempts[i]);
     } else if (op->status != SB_OK) {

@@ -24,8 +24,9 @@ struct sb_engine {
     sb_upstreams *upstreams;
     sb_hosts *hosts;
     char *resolv_path;
-    sb_file_stat resolv_seen;
-    sb_resolv_conf *resolv; /* the last that named a server; NULL: none did yet */
+    sb_resolv_conf *resolv;   /* the last that named a usable server, or NULL */
+    sb_file_stat resolv_seen; /* … and the file it came from */
+    bool resolv_bad;          /* the present file does not */
     sb_loops *loops;
     sb_stats stats;
     sb_events events;
@@ -59,7 +60,8 @@ typedef struct sb_flight {
     unsigned attempt_count, attempts_ended;
     sb_status failure; /* of the attempt that ended last */
     int failure_ede;
-    sb_offer best; /* rank NONE: nothing yet */
+    const char *failure_text; /* static, or NULL */
+    sb_offer best;            /* rank NONE: nothing yet */
     sb_tried tried[SB_TRIED_MAX];
     unsigned tried_count;
     sb_timer patience;

@@ -345,23 +345,29 @@ static void other_sections(void **state)
 static void what_has_no_effect_is_named(void **state)
 {
     (void)state;
-    sb_settings *s = good("query: {attempts: 3, hedge_budget: 5%}\n"
+    sb_settings *s = good("query: {attempts: 3, doubt_window: 5m}\n"
                           "shared:\n  prefix: x\n"
                           "names: [{match: a.example, probe: {ping: true}, protect: true}]\n"
-                          "routes: [{suffix: b, strategies: [cached, wire]},\n"
+                          "routes: [{suffix: b, strategies: [pin, hosts, cached]},\n"
                           "         {suffix: c, strategies: [guess]}]\n"
                           "log: {format: json, to: journald}\n");
-    static const char *const wanted[] = {"t.yaml:1:22: query.hedge_budget: ",
+    static const char *const wanted[] = {"t.yaml:1:22: query.doubt_window: ",
                                          "t.yaml:2:1: shared: ",
                                          "t.yaml:4:28: names[0].probe: ",
-                                         "t.yaml:6:34: routes[1].strategies: ",
-                                         "log.format: json", "log.to: journald"};
+                                         "t.yaml:5:34: routes[0].strategies: only wire",
+                                         "t.yaml:6:34: routes[1].strategies: not all",
+                                         "log.format: json",
+                                         "log.to: journald"};
     assert_int_equal(s->warning_count, SB_ARRAY_SIZE(wanted));
     for (size_t i = 0; i < SB_ARRAY_SIZE(wanted); i++)
         if (!strstr(s->warnings[i], wanted[i]))
             fail_msg("%s", s->warnings[i]);
     sb_settings_unref(s);
-    s = good("query: {attempts: 3}\nlog: {format: logfmt, to: stderr}\nshared:\n");
+    s = good("query: {attempts: 3, hedge_budget: 5%, refresh_rate: 5}\n"
+             "cache: {prefetch: 20%, warm: [a.example]}\n"
+             "names: [{match: a.example, protect: true, protect_confirm: 1m, protect_max: 1h}]\n"
+             "routes: [{suffix: b, strategies: [pin, hosts, cached, doubt, stale, emergency]}]\n"
+             "log: {format: logfmt, to: stderr}\nshared:\n");
     assert_int_equal(s->warning_count, 0);
     sb_settings_unref(s);
 }
