@@ -26,6 +26,8 @@ const sb_command sb_commands[] = {
     {"status", "", 0, 0, 0, "show what the daemon is and does", sb_run_status},
     {"health", "[SERVICE]", 0, 1, SB_ARG_BIT(STRICT), "show the daemon's health, or a service's",
      sb_run_health},
+    {"upstreams reset", "", 0, 0, 0, "forget which upstream servers failed, and ask them anew",
+     sb_run_upstreams_reset},
     {"upstreams", "", 0, 0, 0, "list the upstream servers and how each is doing",
      sb_run_upstreams},
     {"top", "", 0, UINT32_MAX, 0, "watch names, sources and upstreams live", NOT_YET},

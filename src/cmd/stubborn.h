@@ -154,6 +154,7 @@ int sb_run_explain(sb_cli *cli);
 int sb_run_status(sb_cli *cli);
 int sb_run_health(sb_cli *cli);
 int sb_run_upstreams(sb_cli *cli);
+int sb_run_upstreams_reset(sb_cli *cli);
 int sb_run_cache_list(sb_cli *cli);
 int sb_run_cache_flush(sb_cli *cli);
 int sb_run_cache_dump(sb_cli *cli);

@@ -194,6 +194,8 @@ static json_t *health_document(const sb_http_front *front, bool verbose, sb_leve
                   sb_view_services(engine, verbose, false));
     if (verbose && document) {
         json_object_set_new(document, "ready", json_boolean(sb_engine_ready(engine)));
+        json_object_set_new(document, "network", sb_view_mobility(engine));
+        json_object_set_new(document, "loops", sb_view_loops(engine));
         json_object_set_new(document, "window",
                             json_pack("{s:I, s:I}", "resolution_attempts",
                                       (json_int_t)totals.window_attempts, "errors",

@@ -95,9 +95,6 @@ void sb_flights_cancel(sb_engine *engine);
  * wait on. */
 void sb_flights_ground(sb_engine *engine);
 void sb_flights_resume(sb_engine *engine);
-/* How servers did does not count any more, nor what failed (network change, `upstreams reset`).
- * Servers of this machine's own addresses may be others now. */
-void sb_engine_reset_upstreams(sb_engine *engine);
 
 /* Settles a waiter with an offer (borrowed), or with a failure when offer is NULL. */
 typedef struct sb_settling {
