@@ -125,7 +125,8 @@ void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, s
         oracle_key *other = &o->keys[i];
         /* Of a name that is public on some networks the denial holds on those. */
         const zone_node *node = &o->z->nodes[i / 12];
-        for (unsigned n = 0; node->split && !node->split_always && n < ORACLE_NETWORKS; n++)
+        bool shared = node->split && (!node->split_always || i % 12 / 4 == SLOT_TXT);
+        for (unsigned n = 0; shared && n < ORACLE_NETWORKS; n++)
             o->away[n][i].known = o->away[n][i].known_positive = false;
         other->known_positive = false;
         if (at > other->denied_at)
@@ -688,6 +689,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
                         (double)(key->fresh_until - 3600 * SB_S) / (double)SB_S);
         if (o->quick && !o->trouble && !o->z->nodes[p->id].protect &&
             o->healthy_since != SB_NEVER && r->asked_at - o->healthy_since > HEAL_TIME &&
+            r->asked_at > o->doubt_until + HEAL_TIME &&
             resolves(o, (unsigned)p->id, r->asked_at))
             oracle_fail(o, "%s: stale although all servers have been good for long",
                         oracle_text(q));
@@ -910,7 +912,9 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     sb_ns until = now + o->limits.keep_least;
     if (!due && !key->tentative && until > key->known_until)
         key->known_until = until;
-    if (p->positive && (!key->known_positive || key->positive_since <= key->denied_at)) {
+    bool old = due && key->denied_at > p->said; /* shown after all, and before it is denied */
+    if (p->positive && !old &&
+        (!key->known_positive || key->positive_since <= key->denied_at)) {
         key->known_positive = true;
         key->positive_since = now;
     } else if (!p->positive) {

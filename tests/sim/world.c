@@ -611,6 +611,8 @@ static void event(void *context, const sb_event *e)
                 e->strategy, e->status, e->a, e->b);
     if (e->type == SB_EVENT_FLIGHT_START || e->type == SB_EVENT_FLIGHT_END)
         single_flight(w, e);
+    if (e->type == SB_EVENT_NETWORK) /* what is under way climbs its ladder anew */
+        memset(w->flights, 0, sizeof w->flights);
     if (e->type == SB_EVENT_SERVER_DOWN) {
         unsigned i = 0;
         while (i < w->server_count && !sb_addr_equal(&w->servers[i].host.addr, &e->server))

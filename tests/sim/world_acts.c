@@ -551,7 +551,8 @@ static void restart(void *context, uint64_t argument)
     w->crash_pending = false;
     if (!world_start_subject(w))
         return;
-    if (world_has(w, ACTOR_MOVING))
+    /* A damaged header names another network than we are on. */
+    if (world_has(w, ACTOR_MOVING) || world_has(w, ACTOR_POWER))
         oracle_started(&w->o);
     if (w->o.healthy_since != SB_NEVER)
         w->o.healthy_since = sim_now(w->s);
@@ -646,6 +647,8 @@ static void clocks(void *context, uint64_t argument)
         client_give_up_all(&w->c);
         sim_suspend(w->s, slept);
         oracle_slept(&w->o, slept);
+        if (w->all_bad_since != SB_NEVER) /* nobody was there to notice */
+            w->all_bad_since = sim_now(w->s);
         w->dead_since[0] = w->dead_since[1] = sim_now(w->s); /* what was under way goes on now */
     }
 }
