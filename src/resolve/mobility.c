@@ -28,6 +28,7 @@ struct sb_mobility {
     sb_engine *engine;
     sb_netmon *monitor;
     uint32_t network; /* the latest one there was; 0 none yet */
+    uint32_t last;    /* the same, but for one that looks alike and whose gateway is not met yet */
     bool away;        /* without any network now */
     bool told;        /* the monitor has spoken in this run */
     sb_ns started, changed_at, moved_at, doubt_until;
@@ -54,6 +55,7 @@ sb_status sb_mobility_new(sb_engine *engine, sb_mobility **ret)
     sb_l1_header_info header;
     m->engine = engine;
     m->network = sb_l1_reader_header(sb_l1_reader_of(engine->l1), &header) ? header.network : 0;
+    m->last = m->network;
     m->started = sb_env_now(engine->env);
     sb_timer_init(&m->park, release);
     sb_status status =
@@ -124,11 +126,13 @@ static void changed(void *context, uint32_t old, uint32_t new)
                    (sb_event){.type = SB_EVENT_NETWORK, .a = first ? m->network : old, .b = new});
     if (new == 0)
         return; /* nothing can be asked, and what is known of the last network is all there is */
-    if (m->network != 0 && !sb_scope_same(m->network, new)) {
+    if (m->last != 0 && !sb_scope_same(m->last, new)) {
         move(m, new);
     } else {
         bool reach = !first && (m->network == new || was_away);
         m->network = new;
+        if (m->last == 0 || (new & UINT16_MAX) != 0)
+            m->last = new; /* a half that is not known is no other one */
         sb_l1_set_network(e->l1, new);
         if (reach)
             reconnect(m);
@@ -151,7 +155,7 @@ static void move(sb_mobility *m, uint32_t to)
     sb_ns now = sb_env_now(e->env), window = e->settings->query.doubt_window;
     uint32_t from = m->network;
     drop_parked(m); /* nobody can say on which of the two they were learned */
-    m->network = to;
+    m->network = m->last = to;
     m->moved_at = now;
     m->doubt_until = now + window;
     m->moves++;

@@ -89,6 +89,7 @@ bool world_run(world *w, uint64_t seed, bool verbose)
     w->verbose = verbose;
     w->outage = w->crash_pending = w->calm = false;
     w->network = 1;
+    w->damaged = false;
     w->moves = 0;
     w->setting_now = 0;
     w->questions = 0;

@@ -79,6 +79,7 @@ typedef struct world {
     server_mode bad_modes[SERVER_MODE_COUNT];
     unsigned bad_count;
     bool outage, crash_pending, calm;
+    bool damaged;     /* bytes of the cache file, its header among them, are not what they were */
     unsigned network; /* 0: in none; else as of sim_network_set */
     uint64_t moves;
     const sb_settings *settings[2];

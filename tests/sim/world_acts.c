@@ -490,6 +490,7 @@ static void damage_disk(world *w)
     for (uint64_t n = 1 + sb_rand_below(dice(w), 2000); n > 0; n--)
         bytes[64 + sb_rand_below(dice(w), size - 64)] ^= (uint8_t)(1 + sb_rand_below(dice(w), 255));
     w->o.age_unknown = sim_now(w->s); /* the clock's anchor too, perhaps */
+    w->damaged = true;
 }
 
 /* A kill: what was in the file stays. Power loss: pages come back as they were, the machine boots.
@@ -552,8 +553,9 @@ static void restart(void *context, uint64_t argument)
     if (!world_start_subject(w))
         return;
     /* A damaged header names another network than we are on. */
-    if (world_has(w, ACTOR_MOVING) || world_has(w, ACTOR_POWER))
+    if (world_has(w, ACTOR_MOVING) || w->damaged)
         oracle_started(&w->o);
+    w->damaged = false;
     if (w->o.healthy_since != SB_NEVER)
         w->o.healthy_since = sim_now(w->s);
     if (!w->calm)

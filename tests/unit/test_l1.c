@@ -230,6 +230,32 @@ static void test_remove_many(void **state)
     sb_l1_close(l1);
 }
 
+/* Kept for one network beside what holds everywhere: gone with a denial, whatever the network. */
+static void test_tentative(void **state)
+{
+    (void)state;
+    sb_l1 *l1 = open_cache();
+    sb_question q;
+    sb_l1_entry e;
+    put(l1, 7, 1);
+    assert_int_equal(put_view(l1, 7, 2, 12, 0, SB_L1_PLAIN | SB_L1_TENTATIVE), SB_OK);
+    assert_int_equal(put_view(l1, 7, 3, 13, 0, SB_L1_PLAIN | SB_L1_TENTATIVE), SB_OK);
+    assert_int_equal(put_view(l1, 7, 4, 14, 0, SB_L1_PLAIN), SB_OK);
+    assert_int_equal(put_view(l1, 8, 2, 12, 0, SB_L1_PLAIN | SB_L1_TENTATIVE), SB_OK);
+    l1_sample_question(7, &q);
+    sb_l1_key key = {.question = &q, .view = 12};
+    assert_int_equal(sb_l1_restamp(l1, &key, SB_L1_PLAIN), SB_OK); /* it stays what it is */
+    assert_int_equal(find(l1, 7, 12, &e), SB_OK);
+    assert_true(e.flags & SB_L1_TENTATIVE);
+    assert_int_equal(sb_l1_remove_tentative(l1, &q), 2);
+    assert_int_equal(find(l1, 7, 12, &e), SB_NOTFOUND);
+    assert_int_equal(find(l1, 7, 13, &e), SB_NOTFOUND);
+    assert_int_equal(find(l1, 7, 14, &e), SB_OK);
+    assert_int_equal(find(l1, 8, 12, &e), SB_OK);
+    assert_int_equal(version_of(l1, 7), 1);
+    sb_l1_close(l1);
+}
+
 static void test_walk_and_sweep(void **state)
 {
     (void)state;
@@ -497,7 +523,7 @@ int main(void)
         TEST(test_put_get),            TEST(test_key_is_whole),
         TEST(test_fields_survive),     TEST(test_views),
         TEST(test_epochs),             TEST(test_remove_many),
-        TEST(test_walk_and_sweep),     TEST(test_use_counts),
+        TEST(test_tentative),          TEST(test_walk_and_sweep),     TEST(test_use_counts),
         TEST(test_second_chance),      TEST(test_size_classes),
         TEST(test_no_leak_over_kills), TEST(test_freshness_and_ticks),
         TEST(test_damage_anywhere),    TEST(test_many_upstreams),

@@ -427,14 +427,38 @@ static void test_same_place_other_gateway(void **state)
     sim_link_set(w->s, SIM_ETH0, "eth0", true, false);
     run(w, 90 * SB_MS);
     assert_int_equal(identity(w), home & 0xffff0000u); /* not home: not known */
+    assert_true(sb_netmon_unsettled(w->nm));
     gateway(w, "10.9.0.254", 0x11);
     run(w, 400 * SB_MS);
     uint32_t cafe = identity(w);
+    assert_false(sb_netmon_unsettled(w->nm));
     assert_true(sb_network_same_place(cafe, home));
     assert_int_not_equal(cafe & 0xffff, home & 0xffff);
     assert_int_not_equal(cafe & 0xffff, 0);
     assert_int_equal(w->old, home & 0xffff0000u);
     assert_int_equal(w->calls, 4);
+}
+
+/* Whoever hears something over the network need not wait for the next look at the gateway; and a
+ * network is taken as it is when nobody was met for a second. */
+static void test_look(void **state)
+{
+    world *w = *state;
+    gateway(w, "10.9.0.254", 0);
+    start(w, 0);
+    assert_true(sb_netmon_unsettled(w->nm));
+    run(w, 500 * SB_MS);
+    gateway(w, "10.9.0.254", 0x11);
+    sb_netmon_look(w->nm);
+    run(w, SB_MS);
+    assert_int_not_equal(identity(w) & 0xffff, 0);
+    assert_false(sb_netmon_unsettled(w->nm));
+    gateway(w, "10.9.0.254", 0);
+    restart(w, 0);
+    run(w, 900 * SB_MS);
+    assert_true(sb_netmon_unsettled(w->nm));
+    run(w, 200 * SB_MS);
+    assert_false(sb_netmon_unsettled(w->nm));
 }
 
 /* The neighbour table forgets what nobody uses: that is no other network. */
@@ -566,7 +590,7 @@ int main(void)
         TEST(test_reach),
         TEST(test_tunnel),
         TEST(test_same_place_other_gateway),
-        TEST(test_gateway_forgotten),
+        TEST(test_look), TEST(test_gateway_forgotten),
         TEST(test_dead_gateway),
         TEST(test_looks_are_paced),
         TEST(test_forbidden),
