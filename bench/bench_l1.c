@@ -51,11 +51,20 @@ static void subject_set(subject *s, unsigned number)
     sb_write_u32(&w, 300);
     sb_write_u16(&w, 4);
     sb_write_u32(&w, number);
-    s->answer = (sb_answer){.ttl_s = 300, .network = 7, .type = SB_TYPE_A, .class = SB_CLASS_IN,
-                            .ancount = 1, .kind = SB_KIND_POSITIVE, .source = SB_SOURCE_DNS,
-                            .protocol = SB_PROTOCOL_UDP, .ede = SB_EDE_NONE, .ttl_count = 1,
+    s->answer = (sb_answer){.ttl_s = 300,
+                            .network = 7,
+                            .type = SB_TYPE_A,
+                            .class = SB_CLASS_IN,
+                            .ancount = 1,
+                            .kind = SB_KIND_POSITIVE,
+                            .source = SB_SOURCE_DNS,
+                            .protocol = SB_PROTOCOL_UDP,
+                            .ede = SB_EDE_NONE,
+                            .ttl_count = 1,
                             .upstream = {.bytes = {192, 0, 2, 1}, .port = 53, .family = 4},
-                            .body_size = (uint32_t)w.size, .ttl_at = s->ttl_at, .body = s->body};
+                            .body_size = (uint32_t)w.size,
+                            .ttl_at = s->ttl_at,
+                            .body = s->body};
 }
 
 static sb_status put(sb_l1 *l1, unsigned number)

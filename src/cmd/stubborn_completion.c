@@ -26,8 +26,7 @@ int sb_run_completion(sb_cli *cli)
             return SB_EXIT_OK;
         }
     }
-    sb_cli_complain("there are completions for bash, zsh and fish, not for '%s'",
-                    cli->operands[0]);
+    sb_cli_complain("there are completions for bash, zsh and fish, not for '%s'", cli->operands[0]);
     return SB_EXIT_USAGE;
 }
 

@@ -144,8 +144,10 @@ bool sb_loops_met(sb_loops *loops, const sb_name *name)
         sb_count(sb_upstreams_stats(loops->ups), SB_COUNT_LOOPS);
         sb_events_emit(sb_upstreams_events(loops->ups),
                        (sb_event){.type = SB_EVENT_LOOP, .server = p->server});
-        sb_log(UPSTREAM, WARN, "forwarding loop: the server sends our questions back, so it is not "
-                               "asked", "server=%s", sb_addr_text_port(&p->server, text));
+        sb_log(UPSTREAM, WARN,
+               "forwarding loop: the server sends our questions back, so it is not "
+               "asked",
+               "server=%s", sb_addr_text_port(&p->server, text));
         tell(loops);
         return true;
     }

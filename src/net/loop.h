@@ -12,8 +12,8 @@
 
 #define SB_LOOP_PROBES 16                /* remembered at a time; one leaves in a second */
 #define SB_LOOP_ANSWER_WITHIN (5 * SB_S) /* a query that comes back does so by then */
-#define SB_LOOP_EVERY (300 * SB_S)       /* neighbours are looked at so often: loops come with time */
-#define SB_LOOP_AGAIN (60 * SB_S)        /* a server in a loop is tried again after that */
+#define SB_LOOP_EVERY (300 * SB_S) /* neighbours are looked at so often: loops come with time */
+#define SB_LOOP_AGAIN (60 * SB_S)  /* a server in a loop is tried again after that */
 
 typedef struct sb_loops sb_loops;
 /* changed: a server was found in a loop, or is in none any more: configure the servers anew. Called

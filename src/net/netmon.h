@@ -14,8 +14,8 @@
  * after its first message; the reading itself takes less than a millisecond (D3: under 100 ms). */
 #define SB_NETMON_SETTLE_QUIET (30 * SB_MS)
 #define SB_NETMON_SETTLE_MOST (80 * SB_MS)
-#define SB_NETMON_PREFIXES_MAX 32 /* of one interface; beyond: the least ones, and a counter */
-#define SB_NETMON_HARDWARE_MAX 32 /* longest link-layer address there is */
+#define SB_NETMON_PREFIXES_MAX 32  /* of one interface; beyond: the least ones, and a counter */
+#define SB_NETMON_HARDWARE_MAX 32  /* longest link-layer address there is */
 #define SB_NETMON_REMEMBERED_MAX 8 /* networks of this run which are recognised, see below */
 
 /* Where this machine is. IPv4's default way decides, IPv6's where IPv4 has none.

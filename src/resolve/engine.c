@@ -354,8 +354,9 @@ void sb_engine_ask(sb_engine *engine, sb_query *query, sb_op *parent, sb_ns dead
                                                .a = question.type,
                                                .b = ask});
     if (sb_loops_met(engine->loops, &question.name)) { /* our own, on its way round */
-        sb_query_settle(query, &(sb_settling){
-                                   .failure = SB_NXDOMAIN, .failure_ede = SB_EDE_NONE, .passive = true});
+        sb_query_settle(
+            query,
+            &(sb_settling){.failure = SB_NXDOMAIN, .failure_ede = SB_EDE_NONE, .passive = true});
         return;
     }
     if (settle_special(engine, &asked, query) || settle_from_instant(engine, &asked, query))

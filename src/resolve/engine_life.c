@@ -22,8 +22,7 @@ static void on_recovery(void *context)
 static bool same_file(const sb_file_stat *a, const sb_file_stat *b)
 {
     return a->exists == b->exists && a->inode == b->inode && a->device == b->device &&
-           a->size == b->size && a->modified_ns == b->modified_ns &&
-           a->changed_ns == b->changed_ns;
+           a->size == b->size && a->modified_ns == b->modified_ns && a->changed_ns == b->changed_ns;
 }
 
 /* A file that is being rewritten, whose link dangles, that cannot be read or names nobody who can

@@ -131,7 +131,7 @@ static void changed(void *context, uint32_t old, uint32_t new)
     } else {
         bool reach = !first && (m->network == new || was_away);
         m->network = new;
-        if (m->last == 0 || (new & UINT16_MAX) != 0)
+        if (m->last == 0 || (new &UINT16_MAX) != 0)
             m->last = new; /* a half that is not known is no other one */
         sb_l1_set_network(e->l1, new);
         if (reach)

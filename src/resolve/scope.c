@@ -21,8 +21,7 @@ bool sb_scope_address(const sb_addr *addr)
         return true;
     for (size_t i = 0; i < SB_ARRAY_SIZE(more); i++) {
         sb_prefix prefix;
-        if (sb_prefix_parse(more[i], strlen(more[i]), &prefix) &&
-            sb_prefix_contains(&prefix, addr))
+        if (sb_prefix_parse(more[i], strlen(more[i]), &prefix) && sb_prefix_contains(&prefix, addr))
             return true;
     }
     return false;
@@ -30,11 +29,24 @@ bool sb_scope_address(const sb_addr *addr)
 
 bool sb_scope_name(const sb_name *name)
 {
-    static const char *const suffixes[] = {
-        "local", "internal", "home.arpa", "lan", "home", "corp", "intranet", "localdomain",
-        "private", "10.in-addr.arpa", "168.192.in-addr.arpa", "254.169.in-addr.arpa",
-        "c.f.ip6.arpa", "d.f.ip6.arpa", "8.e.f.ip6.arpa", "9.e.f.ip6.arpa", "a.e.f.ip6.arpa",
-        "b.e.f.ip6.arpa"};
+    static const char *const suffixes[] = {"local",
+                                           "internal",
+                                           "home.arpa",
+                                           "lan",
+                                           "home",
+                                           "corp",
+                                           "intranet",
+                                           "localdomain",
+                                           "private",
+                                           "10.in-addr.arpa",
+                                           "168.192.in-addr.arpa",
+                                           "254.169.in-addr.arpa",
+                                           "c.f.ip6.arpa",
+                                           "d.f.ip6.arpa",
+                                           "8.e.f.ip6.arpa",
+                                           "9.e.f.ip6.arpa",
+                                           "a.e.f.ip6.arpa",
+                                           "b.e.f.ip6.arpa"};
     if (sb_name_labels(name) == 1)
         return true;
     for (size_t i = 0; i < SB_ARRAY_SIZE(suffixes); i++)

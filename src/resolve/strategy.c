@@ -79,8 +79,7 @@ bool sb_entry_find(const sb_ctx *ctx, const sb_question *question, uint32_t view
 {
     uint32_t network = sb_mobility_network(ctx->mobility), scoped = sb_scope_view(view, network);
     if (network == 0 || !load(ctx, question, scoped, used, ret_entry) ||
-        ret_entry->network != network ||
-        sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) == SB_DEAD)
+        ret_entry->network != network || sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) == SB_DEAD)
         return load(ctx, question, view, used, ret_entry);
     if (!(ret_entry->flags & SB_L1_TENTATIVE))
         return true;

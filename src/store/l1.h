@@ -77,8 +77,9 @@ typedef enum sb_freshness {
     SB_STALE, /* expired, within its stale age (or age unknown) */
     SB_DEAD   /* past its last use */
 } sb_freshness;
-#define SB_L1_AHEAD_MAX (2 * SB_TICKS_PER_S) /* a reader's clock lags behind the writer's: a beat  \
-                                              */
+#define SB_L1_AHEAD_MAX                                                                            \
+    (2 * SB_TICKS_PER_S) /* a reader's clock lags behind the writer's: a beat                      \
+                          */
 static inline sb_freshness sb_l1_freshness(const sb_l1_entry *e, sb_tick now)
 {
     if (e->flags & SB_L1_AGE_UNKNOWN)

@@ -264,8 +264,8 @@ static uint32_t upstream_number(sb_l1 *l1, const sb_addr *addr, uint32_t *ret_su
     for (i = 1; i < SB_L1_UPSTREAMS; i++) {
         if (memcmp(&l1->upstreams[i], addr, sizeof(*addr)) == 0)
             break;
-        if (vacant == 0 && (l1->upstreams[i].family == 0 ||
-                            l1->lap - l1->upstream_lap[i] > UPSTREAM_LAPS))
+        if (vacant == 0 &&
+            (l1->upstreams[i].family == 0 || l1->lap - l1->upstream_lap[i] > UPSTREAM_LAPS))
             vacant = i;
     }
     uint32_t sum = sb_l1_sum(addr, sizeof(*addr));
@@ -309,13 +309,16 @@ static size_t encode(sb_l1 *l1, const sb_l1_entry *e)
     at = put_u32(slot, at, e->life.expires);
     at = put_u32(slot, at, e->life.stale_until);
     at = put_u32(slot, at, e->network);
-    at = put_u32(slot, at, (uint32_t)e->body_size | (e->rcode & 0xfffu) << 16 |
-                               (uint32_t)(e->kind & 15) << 28);
-    at = put_u32(slot, at, (e->ancount & 0x3ffu) | (e->nscount & 0x3ffu) << 10 |
-                               (uint32_t)e->ttl_count << 20 | (e->dnssec_ok ? 1u << 30 : 0) |
-                               (e->checking_disabled ? 1u << 31 : 0));
-    at = put_u32(slot, at, upstream | (e->source & 31u) << 7 | ext << 12 |
-                               (e->protocol & 7u) << 16 | upstream_sum << 19);
+    at = put_u32(slot, at,
+                 (uint32_t)e->body_size | (e->rcode & 0xfffu) << 16 |
+                     (uint32_t)(e->kind & 15) << 28);
+    at =
+        put_u32(slot, at,
+                (e->ancount & 0x3ffu) | (e->nscount & 0x3ffu) << 10 | (uint32_t)e->ttl_count << 20 |
+                    (e->dnssec_ok ? 1u << 30 : 0) | (e->checking_disabled ? 1u << 31 : 0));
+    at = put_u32(slot, at,
+                 upstream | (e->source & 31u) << 7 | ext << 12 | (e->protocol & 7u) << 16 |
+                     upstream_sum << 19);
     if (ext & SB_L1_EXT_VIEW)
         at = put_u32(slot, at, e->view);
     if (ext & SB_L1_EXT_TTL)
@@ -326,8 +329,8 @@ static size_t encode(sb_l1 *l1, const sb_l1_entry *e)
         memcpy(slot + at, e->ttl_at, 2 * e->ttl_count);
     memcpy(slot + at + 2 * e->ttl_count, e->body, e->body_size);
     memset(slot + size, 0, 8); /* the last word is written whole */
-    uint64_t stamp = sb_l1_slot_stamp(&l1->g, slot, size, e->flags & (uint16_t)~SB_L1_AGE_UNKNOWN,
-                                      e->epoch);
+    uint64_t stamp =
+        sb_l1_slot_stamp(&l1->g, slot, size, e->flags & (uint16_t)~SB_L1_AGE_UNKNOWN, e->epoch);
     memcpy(slot, &stamp, sizeof(stamp));
     return size;
 }
@@ -357,12 +360,11 @@ static void drop_twins(sb_l1 *l1, const sb_l1_digest *d, const sb_l1_entry *entr
         if (twin == place || sb_l1_way_ref(way) == 0 || sb_l1_way_tag(way) != d->tag ||
             sb_l1_way_view(way) != sb_l1_view_tag(entry->view))
             continue;
-        bool good =
-            sb_l1_slot_read(&l1->g, sb_l1_way_ref(way), &l1->work, &old) == SB_L1_GOOD;
-        if (good && (old.view != entry->view || old.body_size < d->size ||
-                     memcmp(old.body, d->question, d->size) != 0 ||
-                     old.dnssec_ok != entry->dnssec_ok ||
-                     old.checking_disabled != entry->checking_disabled))
+        bool good = sb_l1_slot_read(&l1->g, sb_l1_way_ref(way), &l1->work, &old) == SB_L1_GOOD;
+        if (good &&
+            (old.view != entry->view || old.body_size < d->size ||
+             memcmp(old.body, d->question, d->size) != 0 || old.dnssec_ok != entry->dnssec_ok ||
+             old.checking_disabled != entry->checking_disabled))
             continue; /* another question with the same tag */
         l1->stats.dropped += !good;
         sb_l1_unlink(l1, twin);
@@ -379,8 +381,7 @@ sb_status sb_l1_store(sb_l1 *l1, const sb_l1_entry *entry)
     unsigned class = size ? sb_l1_class_for(l1, size) : 0;
     sb_l1_entry old;
     sb_l1_place place = SB_L1_NOWHERE;
-    if (class != 0 &&
-        sb_l1_lookup(&l1->g, &digest, entry->view, &l1->work, &old, &place) != SB_OK)
+    if (class != 0 && sb_l1_lookup(&l1->g, &digest, entry->view, &l1->work, &old, &place) != SB_OK)
         place = SB_L1_NOWHERE;
     uint32_t ref = class ? sb_l1_slot_take(l1, class, place) : 0;
     if (ref == 0) {

@@ -75,8 +75,8 @@ static int remove_folder(void **state)
 static sb_l1 *open_cache(posix_env *posix, const plan *p, sb_why *why)
 {
     sb_l1 *l1 = NULL;
-    sb_l1_options options = {.path = p->path, .size_bytes = p->size_bytes, .mode = 0600,
-                             .group = -1, .policy_hash = 1};
+    sb_l1_options options = {
+        .path = p->path, .size_bytes = p->size_bytes, .mode = 0600, .group = -1, .policy_hash = 1};
     posix_env_init(posix);
     if (sb_l1_open(&posix->env, &options, &l1, why) != SB_OK)
         return NULL;
@@ -146,7 +146,7 @@ static _Noreturn void child_writes(const plan *p, uint64_t child_seed, uint32_t 
 
 typedef struct ledger {
     int64_t version[NAMES_MAX];
-    report last;          /* done == 0: it was doing that when it died */
+    report last; /* done == 0: it was doing that when it died */
     uint32_t evictions;
     uint32_t next_version;
     uint64_t puts;
@@ -491,12 +491,9 @@ int main(int argc, char **argv)
         seed = strtoull(argv[1], NULL, 10);
     print_message("# seed %llu (give another as argument)\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kill),
-        cmocka_unit_test(test_kill_while_evicting),
-        cmocka_unit_test(test_power_loss),
-        cmocka_unit_test(test_replaced_and_removed),
-        cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_locked),
+        cmocka_unit_test(test_kill),       cmocka_unit_test(test_kill_while_evicting),
+        cmocka_unit_test(test_power_loss), cmocka_unit_test(test_replaced_and_removed),
+        cmocka_unit_test(test_truncated),  cmocka_unit_test(test_locked),
     };
     return cmocka_run_group_tests_name("l1_crash", tests, make_folder, remove_folder);
 }

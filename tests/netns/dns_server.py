@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A name server for the tests in network namespaces: dns_server.py ADDRESS[:PORT] [NAME=ADDRESS ...]
+"""A name server in a network namespace: dns_server.py ADDRESS[:PORT] [NAME=ADDRESS ...]
 
 Answers A with TTL 300, denies all else. `forward=ADDRESS:PORT` as a name makes it a forwarder
 instead. Prints a line when it listens.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The daemon on a machine that moves between networks (A14, D3), and whose resolv.conf changes (B1).
+"""The daemon on a machine that moves between networks (A14, D3) and whose resolv.conf changes (B1).
 
 Each test makes namespaces of its own: root is needed.
 """
@@ -90,7 +90,7 @@ def quick(daemon, name, wanted, what):
 
 
 def private_answers():
-    """A private answer stays with its network, public names go on, and it is back with its network"""
+    """A private answer stays with its network and is back with it; public names go on"""
     need_root()
     with Namespace() as ns, Namespace() as home, Namespace() as cafe, \
             Inside(ns, upstreams=[DNS]) as d:
@@ -143,14 +143,13 @@ def cable():
 
 def other_etc():
     """An /etc of the daemon's own, where a test may turn links."""
-    return ("mount --make-rprivate / && mkdir -p /tmp/stubborn-etc && "
-            "mount -t tmpfs none /tmp/stubborn-etc && "
-            "cp -a /etc/passwd /etc/group /etc/hosts /etc/nsswitch.conf /tmp/stubborn-etc/ && "
-            "printf 'nameserver 127.0.0.11\\n' > /tmp/stubborn-etc/a.conf && "
-            "printf 'nameserver 127.0.0.12\\n' > /tmp/stubborn-etc/b.conf && "
-            "touch -r /tmp/stubborn-etc/a.conf /tmp/stubborn-etc/b.conf && "
-            "ln -s a.conf /tmp/stubborn-etc/resolv.conf && "
-            "mount --bind /tmp/stubborn-etc /etc || exit 1")
+    return ("mount --make-rprivate / && mount -t tmpfs none /mnt && "
+            "cp -a /etc/passwd /etc/group /etc/hosts /etc/nsswitch.conf /mnt/ && "
+            "printf 'nameserver 127.0.0.11\\n' > /mnt/a.conf && "
+            "printf 'nameserver 127.0.0.12\\n' > /mnt/b.conf && "
+            "touch -r /mnt/a.conf /mnt/b.conf && "
+            "ln -s a.conf /mnt/resolv.conf && "
+            "mount --bind /mnt /etc || exit 1")
 
 
 def resolv_conf():
@@ -162,7 +161,7 @@ def resolv_conf():
             Server(ns, "127.0.0.12", "a.example=192.0.2.12", "b.example=192.0.2.12",
                    "c.example=192.0.2.12"):
         d.start()
-        etc = f"/proc/{d.process.pid}/root/etc/"
+        etc = os.path.join("/proc", str(d.process.pid), "root", "etc", "")
         equal(addresses(d.ask("a.example")), ["192.0.2.11"], "the first file")
 
         def asked(name):

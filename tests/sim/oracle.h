@@ -11,6 +11,7 @@
 #define ORACLE_KEYS (ZONE_NODES_MAX * 3 * 4)
 #define ORACLE_CLAIMS_MAX 24
 #define ORACLE_NETWORKS 3
+#define ORACLE_NOTICED (200 * SB_MS) /* a move, with room (D3: 100 ms) */
 
 /* What one record, or a denial, says. */
 typedef struct oracle_claim {
@@ -80,7 +81,7 @@ typedef struct oracle {
     /* What is known of split names on the networks where we are not. */
     oracle_key away[ORACLE_NETWORKS][ORACLE_KEYS];
     sb_ns away_denial[ORACLE_NETWORKS][ZONE_NODES_MAX][3];
-    char failure[400];               /* first broken law; empty: none */
+    char failure[400]; /* first broken law; empty: none */
     uint64_t judged, stale_seen, negatives_seen, doubted_seen, failures_seen, positives_seen;
 } oracle;
 

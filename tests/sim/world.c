@@ -265,8 +265,7 @@ void world_settings(world *w)
     sb_rand *r = sim_rand(w->s);
     w->o.limits.confirm = sb_rand_range(r, 10 * SB_S, 150 * SB_S);
     w->o.limits.doubt_most = w->o.limits.confirm + sb_rand_range(r, 0, 300 * SB_S);
-    w->o.doubt_window =
-        world_has(w, ACTOR_MOVING) ? sb_rand_range(r, 0, 60 * SB_S) : 300 * SB_S;
+    w->o.doubt_window = world_has(w, ACTOR_MOVING) ? sb_rand_range(r, 0, 60 * SB_S) : 300 * SB_S;
     w->settings[0] = make_settings(w, 0);
     w->settings[1] = make_settings(w, 1);
 }

@@ -2,8 +2,9 @@
  * it belongs to, so that a checker can tell whose it is and since when it was true.
  *
  * Addresses: 100.id.version.index and 2a64:id:version::index; of a name that is private on the
- * network in question 10.id.version.network and fd0a:id:version::network, a single one. TXT: bytes 'T' id version. Negatives:
- * SOA serial id<<8|version. Other first bytes mark other origins (below). One thread. */
+ * network in question 10.id.version.network and fd0a:id:version::network, a single one. TXT: bytes
+ * 'T' id version. Negatives: SOA serial id<<8|version. Other first bytes mark other origins
+ * (below). One thread. */
 #ifndef SB_SIM_ZONE_H
 #define SB_SIM_ZONE_H
 
@@ -44,10 +45,10 @@ typedef struct zone_node {
     sb_name name;
     uint8_t id;
     uint8_t version_count;
-    bool emergency; /* has addresses of last resort, and is protected */
-    bool protect;   /* its denials are doubted */
+    bool emergency;    /* has addresses of last resort, and is protected */
+    bool protect;      /* its denials are doubted */
     bool split_always; /* on all */
-    bool split;     /* private on some networks, another address on each; no part of a chain */
+    bool split;        /* private on some networks, another address on each; no part of a chain */
     zone_version versions[ZONE_VERSIONS_MAX];
 } zone_node;
 

@@ -31,8 +31,8 @@ static inline int setup(void **state)
 {
     (void)state;
     fake_env_init(&fake);
-    options = (sb_l1_options){.path = PATH, .size_bytes = 256 * 1024, .mode = 0600, .group = -1,
-                              .policy_hash = 7};
+    options = (sb_l1_options){
+        .path = PATH, .size_bytes = 256 * 1024, .mode = 0600, .group = -1, .policy_hash = 7};
     snprintf(options.client.socket_path, sizeof(options.client.socket_path), "/run/s.sock");
     options.client.ndots = 2;
     return 0;
@@ -74,7 +74,7 @@ static inline sb_l1_life life_of(const sb_l1 *l1, uint32_t ttl_s, uint32_t stale
 }
 
 static inline sb_status put_view(sb_l1 *l1, unsigned number, unsigned version, uint32_t view,
-                          size_t filler, uint16_t flags)
+                                 size_t filler, uint16_t flags)
 {
     l1_sample_make(&sample, number, version, filler);
     sb_l1_life life = life_of(l1, sample.answer.ttl_s, 3 * 86400);

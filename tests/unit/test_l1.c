@@ -429,7 +429,7 @@ static void test_freshness_and_ticks(void **state)
     static const struct {
         unsigned s;
         sb_freshness is;
-    } table[] = {{0, SB_FRESH}, {9, SB_FRESH}, {10, SB_DUE}, {19, SB_DUE},
+    } table[] = {{0, SB_FRESH},  {9, SB_FRESH},  {10, SB_DUE},  {19, SB_DUE},
                  {20, SB_STALE}, {99, SB_STALE}, {100, SB_DEAD}};
     sb_ns start = fake.clock.boot_ns;
     for (unsigned i = 0; i < SB_ARRAY_SIZE(table); i++) {
@@ -493,9 +493,8 @@ static void test_many_upstreams(void **state)
     unsigned known = 0;
     for (unsigned i = 0; i < 400; i++) {
         l1_sample_make(&sample, i, i, 0);
-        sample.answer.upstream = (sb_addr){.family = SB_FAMILY_4,
-                                           .port = 53,
-                                           .bytes = {10, 0, (uint8_t)(i >> 8), (uint8_t)i}};
+        sample.answer.upstream = (sb_addr){
+            .family = SB_FAMILY_4, .port = 53, .bytes = {10, 0, (uint8_t)(i >> 8), (uint8_t)i}};
         sb_l1_life life = life_of(l1, 60, 60);
         sb_l1_key key = {.question = &sample.question, .view = 0};
         assert_int_equal(sb_l1_put(l1, &key, &sample.answer, &life, 0), SB_OK);
@@ -520,13 +519,21 @@ static void test_many_upstreams(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_put_get),            TEST(test_key_is_whole),
-        TEST(test_fields_survive),     TEST(test_views),
-        TEST(test_epochs),             TEST(test_remove_many),
-        TEST(test_tentative),          TEST(test_walk_and_sweep),     TEST(test_use_counts),
-        TEST(test_second_chance),      TEST(test_size_classes),
-        TEST(test_no_leak_over_kills), TEST(test_freshness_and_ticks),
-        TEST(test_damage_anywhere),    TEST(test_many_upstreams),
+        TEST(test_put_get),
+        TEST(test_key_is_whole),
+        TEST(test_fields_survive),
+        TEST(test_views),
+        TEST(test_epochs),
+        TEST(test_remove_many),
+        TEST(test_tentative),
+        TEST(test_walk_and_sweep),
+        TEST(test_use_counts),
+        TEST(test_second_chance),
+        TEST(test_size_classes),
+        TEST(test_no_leak_over_kills),
+        TEST(test_freshness_and_ticks),
+        TEST(test_damage_anywhere),
+        TEST(test_many_upstreams),
     };
     return cmocka_run_group_tests_name("l1", tests, NULL, NULL);
 }

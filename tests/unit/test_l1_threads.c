@@ -15,7 +15,7 @@
 #include "store/l1_write.h"
 #include "support/l1_sample.h"
 
-#define NAMES 400u      /* more than the file holds: slots are taken from under readers */
+#define NAMES 400u /* more than the file holds: slots are taken from under readers */
 #define FILLER_MAX 1500u
 #define READERS 3u
 #if defined(__SANITIZE_THREAD__)
@@ -133,8 +133,8 @@ static void test_threads(void **state)
     (void)state;
     static fake_env fake;
     sb_l1 *l1;
-    sb_l1_options options = {.path = "small.l1", .size_bytes = SB_L1_SIZE_MIN, .group = -1,
-                             .client = {.ndots = 2}};
+    sb_l1_options options = {
+        .path = "small.l1", .size_bytes = SB_L1_SIZE_MIN, .group = -1, .client = {.ndots = 2}};
     pthread_t threads[READERS];
     reader_job jobs[READERS] = {{0}};
     fake_env_init(&fake);

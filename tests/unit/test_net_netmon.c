@@ -62,8 +62,7 @@ static void run(world *w, sb_ns time)
 
 static void start(world *w, uint32_t remembered)
 {
-    assert_int_equal(
-        sb_netmon_new(w->env, &w->stats, remembered, changed, w, &w->nm), SB_OK);
+    assert_int_equal(sb_netmon_new(w->env, &w->stats, remembered, changed, w, &w->nm), SB_OK);
     assert_int_equal(w->calls, 0); /* never under its caller */
     run(w, 5 * SB_MS);
 }
@@ -559,8 +558,7 @@ static void test_freed_at_any_step(void **state)
 {
     world *w = *state;
     for (unsigned steps = 0; steps < 12; steps++) {
-        assert_int_equal(
-            sb_netmon_new(w->env, NULL, 0, changed, w, &w->nm), SB_OK);
+        assert_int_equal(sb_netmon_new(w->env, NULL, 0, changed, w, &w->nm), SB_OK);
         for (unsigned i = 0; i < steps; i++)
             (void)sim_step(w->s, sim_now(w->s) + SB_MS);
         sb_netmon_free(w->nm);
@@ -590,7 +588,8 @@ int main(void)
         TEST(test_reach),
         TEST(test_tunnel),
         TEST(test_same_place_other_gateway),
-        TEST(test_look), TEST(test_gateway_forgotten),
+        TEST(test_look),
+        TEST(test_gateway_forgotten),
         TEST(test_dead_gateway),
         TEST(test_looks_are_paced),
         TEST(test_forbidden),

@@ -30,11 +30,12 @@ static void addresses(void **state)
 {
     (void)state;
     static const char *const own[] = {
-        "10.0.0.1",  "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "127.0.0.1",
-        "169.254.1.1", "198.18.0.1", "0.0.0.0", "fd00::1", "fe80::1", "::1", "64:ff9b::c000:201",
-        "64:ff9b:1::1", "::ffff:10.0.0.1"};
-    static const char *const everybodys[] = {"192.0.2.1", "8.8.8.8",  "172.32.0.1", "100.128.0.1",
-                                             "11.0.0.1",  "2001:db8::1", "2a00::1", "198.20.0.1"};
+        "10.0.0.1",  "172.16.0.1",  "172.31.255.255",    "192.168.1.1",  "100.64.0.1",
+        "127.0.0.1", "169.254.1.1", "198.18.0.1",        "0.0.0.0",      "fd00::1",
+        "fe80::1",   "::1",         "64:ff9b::c000:201", "64:ff9b:1::1", "::ffff:10.0.0.1"};
+    static const char *const everybodys[] = {"192.0.2.1",   "8.8.8.8",   "172.32.0.1",
+                                             "100.128.0.1", "11.0.0.1",  "2001:db8::1",
+                                             "2a00::1",     "198.20.0.1"};
     for (size_t i = 0; i < SB_ARRAY_SIZE(own); i++) {
         sb_addr addr = address(own[i]);
         if (!sb_scope_address(&addr))
@@ -50,13 +51,19 @@ static void addresses(void **state)
 static void names(void **state)
 {
     (void)state;
-    static const char *const own[] = {"printer",         "mlflow.dev.local", "a.home.arpa",
-                                      "x.internal",      "1.0.0.10.in-addr.arpa",
-                                      "5.1.168.192.in-addr.arpa", "1.0.20.172.in-addr.arpa",
-                                      "1.0.0.d.f.ip6.arpa", "NAS.LAN"};
-    static const char *const everybodys[] = {"example.com",  "local.example", "homelan.example",
-                                             "1.0.0.8.in-addr.arpa", "1.0.32.172.in-addr.arpa",
-                                             "1.0.0.2.ip6.arpa", "xlocal.example"};
+    static const char *const own[] = {"printer",
+                                      "mlflow.dev.local",
+                                      "a.home.arpa",
+                                      "x.internal",
+                                      "1.0.0.10.in-addr.arpa",
+                                      "5.1.168.192.in-addr.arpa",
+                                      "1.0.20.172.in-addr.arpa",
+                                      "1.0.0.d.f.ip6.arpa",
+                                      "NAS.LAN"};
+    static const char *const everybodys[] = {
+        "example.com",          "local.example",           "homelan.example",
+        "1.0.0.8.in-addr.arpa", "1.0.32.172.in-addr.arpa", "1.0.0.2.ip6.arpa",
+        "xlocal.example"};
     for (size_t i = 0; i < SB_ARRAY_SIZE(own); i++) {
         sb_name name = name_of(own[i]);
         if (!sb_scope_name(&name))
@@ -72,16 +79,15 @@ static void names(void **state)
 static void answers(void **state)
 {
     (void)state;
-    sb_question question = {
-        .name = name_of("a.example"), .type = SB_TYPE_A, .class = SB_CLASS_IN};
+    sb_question question = {.name = name_of("a.example"), .type = SB_TYPE_A, .class = SB_CLASS_IN};
     const sb_addr mixed[2] = {address("192.0.2.1"), address("10.0.0.1")};
     sb_answer *answer;
-    assert_int_equal(
-        sb_answer_from_addresses(&question, mixed, 1, 60, SB_SOURCE_DNS, &answer), SB_OK);
+    assert_int_equal(sb_answer_from_addresses(&question, mixed, 1, 60, SB_SOURCE_DNS, &answer),
+                     SB_OK);
     assert_false(sb_scope_answer(&question, answer));
     sb_answer_unref(answer);
-    assert_int_equal(
-        sb_answer_from_addresses(&question, mixed, 2, 60, SB_SOURCE_DNS, &answer), SB_OK);
+    assert_int_equal(sb_answer_from_addresses(&question, mixed, 2, 60, SB_SOURCE_DNS, &answer),
+                     SB_OK);
     assert_true(sb_scope_answer(&question, answer));
     sb_answer_unref(answer);
     assert_int_equal(sb_answer_empty(&question, SB_KIND_NXDOMAIN, 60, SB_SOURCE_DNS, &answer),
