@@ -15,13 +15,12 @@
 /* RFC 4034 §3.1: type covered, algorithm, labels, TTL, expiration, inception, key tag, signer */
 #define RRSIG_LABELS_AT 3
 #define RRSIG_SIGNER_AT 18
-#define FLAGS_KNOWN                                                                                \
-    (SB_ANSWER_AD | SB_ANSWER_CHAIN_OPEN | SB_ANSWER_NO_SOA | SB_ANSWER_ADDRESSES)
+#define FLAGS_KNOWN (SB_ANSWER_AD | SB_ANSWER_CHAIN_OPEN | SB_ANSWER_NO_SOA | SB_ANSWER_ADDRESSES)
 
 /* An answer in the making. */
 typedef struct draft {
     sb_builder out;
-    const sb_msg *from;         /* records are copied from here */
+    const sb_msg *from; /* records are copied from here */
     const sb_question *question;
     const sb_name *fold_target; /* a CNAME to this name loses its case: its records follow */
     sb_name zone;               /* signer of a wildcard's expansion, size 0 without */
@@ -41,7 +40,8 @@ static bool link_keeps(const draft *d, const sb_chain *chain, unsigned at, int i
                        const sb_record *record);
 static bool find_soa(const draft *d, const sb_name *name, sb_record *ret_soa, uint32_t *ret_ttl_s);
 static void copy_proof(draft *d, const sb_name *zone, bool negative);
-static void copy_section(draft *d, const sb_msg *from, int section);
+static void copy_section(draft *d, const sb_msg *from, int section, uint32_t age_s);
+static uint32_t less(uint32_t ttl_s, uint32_t age_s);
 static sb_status make(const sb_question *question, sb_kind kind, uint32_t ttl_s, sb_source source,
                       draft **ret_draft, sb_answer *ret_like);
 static sb_answer *answer_alloc(sb_span body, size_t ttl_count, const sb_answer *like);
@@ -58,8 +58,7 @@ const char *sb_source_text(sb_source source)
     return (unsigned)source < SB_ARRAY_SIZE(texts) ? texts[source] : "unknown";
 }
 
-sb_status sb_answer_from_msg(const sb_question *question, const sb_msg *msg,
-                             sb_answer **ret_answer)
+sb_status sb_answer_from_msg(const sb_question *question, const sb_msg *msg, sb_answer **ret_answer)
 {
     int ede = sb_edns_ede(&msg->edns);
     sb_answer like = {.source = SB_SOURCE_DNS, .rcode = msg->rcode, .ede = SB_EDE_NONE};
@@ -211,7 +210,8 @@ sb_status sb_answer_empty(const sb_question *question, sb_kind kind, uint32_t tt
     return status;
 }
 
-sb_status sb_answer_splice(const sb_answer *head, const sb_answer *tail, sb_answer **ret_answer)
+sb_status sb_answer_splice(const sb_answer *head, uint32_t head_age_s, const sb_answer *tail,
+                           sb_answer **ret_answer)
 {
     /* field by field: the count of a shared answer may change under a struct copy */
     sb_answer like = {.upstream = head->upstream,
@@ -240,16 +240,17 @@ sb_status sb_answer_splice(const sb_answer *head, const sb_answer *tail, sb_answ
     d = draft_new(&question);
     if (!d)
         return SB_NOMEM;
-    like.ttl_s = head->ttl_s < tail->ttl_s ? head->ttl_s : tail->ttl_s;
+    like.ttl_s = less(head->ttl_s, head_age_s);
+    like.ttl_s = like.ttl_s < tail->ttl_s ? like.ttl_s : tail->ttl_s;
     like.flags = (uint16_t)(tail->flags & ~SB_ANSWER_AD);
     like.flags |= head->flags & tail->flags & SB_ANSWER_AD; /* true of both or of neither */
     if (tail->kind != SB_KIND_FAILURE) {
         d->fold_target = tail->ancount > 0 ? &next.name : NULL;
-        copy_section(d, &from_head, SB_SECTION_ANSWER);
-        copy_section(d, &from_tail, SB_SECTION_ANSWER);
-        copy_section(d, &from_tail, SB_SECTION_AUTHORITY);
-        status = d->failed ? SB_MALFORMED
-                           : sb_msg_parse(d->message, sb_builder_finish(&d->out), &made);
+        copy_section(d, &from_head, SB_SECTION_ANSWER, head_age_s);
+        copy_section(d, &from_tail, SB_SECTION_ANSWER, 0);
+        copy_section(d, &from_tail, SB_SECTION_AUTHORITY, 0);
+        status =
+            d->failed ? SB_MALFORMED : sb_msg_parse(d->message, sb_builder_finish(&d->out), &made);
         if (status == SB_OK)
             status = sb_chain_walk(&made, &question, &chain);
         if (status == SB_OK && chain.positive != (tail->kind == SB_KIND_POSITIVE))
@@ -542,14 +543,19 @@ static void copy_proof(draft *d, const sb_name *zone, bool negative)
     }
 }
 
-static void copy_section(draft *d, const sb_msg *from, int section)
+static void copy_section(draft *d, const sb_msg *from, int section, uint32_t age_s)
 {
     sb_msg_iter it = sb_msg_records(from, section);
     sb_record record;
 
     d->from = from;
     while (sb_msg_next(&it, &record))
-        draft_copy(d, section, &record);
+        draft_copy_as(d, section, &record, less(record.ttl_s, age_s));
+}
+
+static uint32_t less(uint32_t ttl_s, uint32_t age_s)
+{
+    return ttl_s > age_s ? ttl_s - age_s : 0;
 }
 
 /* The beginning of an answer of our own. */

@@ -12,6 +12,9 @@
 #define SB_VERSION "unknown"
 #endif
 
+/* Of one slice of the list of pins: about a millisecond. */
+#define PINS_EXAMINED 4096
+
 typedef struct listing {
     sb_engine *engine;
     json_t *list;
@@ -24,7 +27,7 @@ static json_t *view_listen(const sb_settings *settings);
 static json_t *view_cache_file(sb_engine *engine);
 static bool add_upstream(void *context, const sb_upstream *server);
 static bool add_service(void *context, const sb_service_info *service);
-static bool add_pin(void *context, const sb_pin_info *pin);
+static void add_pin(void *context, const sb_pin_info *pin);
 static json_t *masked(const char *url);
 static json_t *ago(sb_ns now, sb_ns then);
 static json_t *integer(uint64_t value);
@@ -156,12 +159,10 @@ json_t *sb_view_routes(sb_engine *engine)
     return routes;
 }
 
-json_t *sb_view_pins(sb_engine *engine)
+bool sb_view_pins(sb_engine *engine, uint64_t *cursor, json_t *list)
 {
-    listing list = {.engine = engine, .list = json_array(), .names = true};
-    if (list.list)
-        (void)sb_engine_each_pin(engine, add_pin, &list);
-    return list.list;
+    listing context = {.engine = engine, .list = list, .names = true};
+    return sb_engine_walk_pins(engine, cursor, PINS_EXAMINED, add_pin, &context);
 }
 
 json_t *sb_view_services(sb_engine *engine, bool verbose, bool names)
@@ -297,31 +298,17 @@ static bool add_service(void *context, const sb_service_info *service)
     return true;
 }
 
-static bool add_pin(void *context, const sb_pin_info *pin)
+static void add_pin(void *context, const sb_pin_info *pin)
 {
     listing *list = context;
     sb_ns now = sb_env_now(sb_engine_env(list->engine));
-    json_t *name = sb_view_name(&pin->name), *addresses = NULL, *known;
-    size_t at;
-    json_array_foreach(list->list, at, known) /* a pin is an entry for each family */
-        if (json_equal(json_object_get(known, "name"), name)) addresses =
-            json_incref(json_object_get(known, "addresses"));
-    bool more = addresses != NULL;
-    if (!more)
-        addresses = json_array();
+    json_t *addresses = json_array(), *left = json_null();
     for (size_t i = 0; i < pin->count; i++)
         json_array_append_new(addresses, sb_view_address(&pin->addresses[i]));
-    if (more) {
-        json_decref(addresses);
-        json_decref(name);
-        return true;
-    }
-    json_t *left = json_null();
     if (pin->until != SB_NEVER)
         left = integer(pin->until > now ? (uint64_t)((pin->until - now) / SB_S) : 0);
-    json_array_append_new(list->list, json_pack("{s:o, s:o, s:o}", "name", name, "addresses",
-                                                addresses, "left_s", left));
-    return true;
+    json_array_append_new(list->list, json_pack("{s:o, s:o, s:o}", "name", sb_view_name(&pin->name),
+                                                "addresses", addresses, "left_s", left));
 }
 
 /* User names and passwords of URLs are shown to nobody. */

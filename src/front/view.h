@@ -38,7 +38,9 @@ json_t *sb_view_loops(sb_engine *engine);
 json_t *sb_view_upstreams(sb_engine *engine, bool verbose);
 /* Suffix routes with their servers. */
 json_t *sb_view_routes(sb_engine *engine);
-json_t *sb_view_pins(sb_engine *engine);
+/* Appends the pins among the next entries of the cache, about a millisecond's work; *cursor starts
+ * 0. False: that was the last of them. */
+bool sb_view_pins(sb_engine *engine, uint64_t *cursor, json_t *list);
 /* An object by service name. */
 json_t *sb_view_services(sb_engine *engine, bool verbose, bool names);
 json_t *sb_view_service(const sb_service_info *service, bool verbose, bool names);

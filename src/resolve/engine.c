@@ -497,13 +497,8 @@ static unsigned place_answer(sb_engine *e, const sb_ctx *ctx, const sb_asked *as
     return 0;
 }
 
-void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer, bool believed)
-{
-    sb_engine_learn_at(e, began, answer, believed, sb_l1_now(e->l1));
-}
-
-void sb_engine_learn_at(sb_engine *e, const sb_asked *began, const sb_answer *answer, bool believed,
-                        sb_tick learned)
+void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer, sb_ns said_at,
+                     sb_belief belief)
 {
     sb_ctx ctx = sb_engine_ctx(e, e->settings);
     sb_asked now, *asked = &now;
@@ -515,17 +510,20 @@ void sb_engine_learn_at(sb_engine *e, const sb_asked *began, const sb_answer *an
         return;
     if (sb_mobility_unsettled(e->mobility) && is_private(&ctx, asked, answer)) {
         if (answer->kind == SB_KIND_POSITIVE)
-            sb_mobility_park(e->mobility, asked, answer);
+            sb_mobility_park(e->mobility, asked, answer, said_at);
         return; /* nobody knows yet whose it is */
     }
-    sb_l1_life life = sb_policy_life(&asked->policy, answer, learned);
+    sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_tick_at(e->l1, said_at));
     bool overridden = is_overridden(&ctx, asked);
     if (answer->kind == SB_KIND_POSITIVE)
         sb_doubts_clear(e->doubts, &asked->question.name, asked->question.type);
-    else if (!believed && sb_question_known(&ctx, asked))
+    else if (belief <= SB_BELIEF_SHORT && sb_question_known(&ctx, asked))
         return; /* what is not believed replaces nothing */
-    else if (believed)
-        sb_engine_forget(e, asked, (sb_kind)answer->kind);
+    else if (belief > SB_BELIEF_SHORT)
+        sb_engine_forget(e, asked,
+                         belief == SB_BELIEF_TYPE ? SB_KIND_NODATA : (sb_kind)answer->kind);
+    if (belief == SB_BELIEF_SHORT)
+        sb_policy_shorten(&life);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
     sb_l1_key key = {.question = &asked->question};
     flags |= (uint16_t)place_answer(e, &ctx, asked, answer, &key);

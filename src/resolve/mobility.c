@@ -14,7 +14,7 @@
 typedef struct parked {
     sb_question question;
     uint32_t view, flight;
-    sb_tick learned;
+    sb_ns said_at;
     const sb_answer *answer;
 } parked;
 
@@ -171,7 +171,7 @@ static void move(sb_mobility *m, uint32_t to)
 
 /* ---- answers of a network that is not known yet ---- */
 
-void sb_mobility_park(sb_mobility *m, const sb_asked *asked, const sb_answer *answer)
+void sb_mobility_park(sb_mobility *m, const sb_asked *asked, const sb_answer *answer, sb_ns said_at)
 {
     sb_netmon_look(m->monitor);
     if (m->parked_count == SB_PARKED_MAX) { /* asked again soon */
@@ -181,7 +181,7 @@ void sb_mobility_park(sb_mobility *m, const sb_asked *asked, const sb_answer *an
     m->parked[m->parked_count++] = (parked){.question = asked->question,
                                             .view = asked->view,
                                             .flight = asked->flight,
-                                            .learned = sb_l1_now(m->engine->l1),
+                                            .said_at = said_at,
                                             .answer = sb_answer_ref(answer)};
     if (!sb_timer_armed(&m->park))
         sb_timer_set(m->engine->env, &m->park, sb_env_now(m->engine->env) + PARKED_LOOK);
@@ -200,7 +200,7 @@ static void release(sb_timer *timer)
     for (unsigned i = 0; i < m->parked_count; i++) {
         const parked *p = &m->parked[i];
         sb_asked asked = {.question = p->question, .view = p->view, .flight = p->flight};
-        sb_engine_learn_at(e, &asked, p->answer, true, p->learned);
+        sb_engine_learn(e, &asked, p->answer, p->said_at, SB_BELIEF_WHOLE);
     }
     drop_parked(m);
 }

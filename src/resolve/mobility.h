@@ -26,7 +26,8 @@ bool sb_mobility_unsettled(const sb_mobility *mobility);
 /* End of the doubt window; 0 none. */
 sb_ns sb_mobility_doubt_until(const sb_mobility *mobility);
 /* A private positive answer that came while unsettled: learned when it is known where. */
-void sb_mobility_park(sb_mobility *mobility, const sb_asked *asked, const sb_answer *answer);
+void sb_mobility_park(sb_mobility *mobility, const sb_asked *asked, const sb_answer *answer,
+                      sb_ns said_at);
 
 /* The addresses of the last good public answer of before the window: how many. */
 size_t sb_mobility_last_good(const sb_ctx *ctx, const sb_asked *asked, sb_addr *ret_addresses,

@@ -114,15 +114,23 @@ sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, uint16_t type, bo
     record *r = obtain(doubts, name, whole ? 0 : type);
     if (!r)
         return 0;
-    /* A denial that turns from the type to the whole name, or back, goes on counting. */
-    const record *other = find(doubts, name, whole ? type : 0);
-    if (other && other->agreed_since < r->agreed_since)
-        r->agreed_since = other->agreed_since;
-    if (!agreeing)
-        return r->agreed_since == SB_NEVER ? 0 : now - r->agreed_since;
-    if (r->agreed_since == SB_NEVER)
+    if (agreeing && r->agreed_since == SB_NEVER)
         r->agreed_since = now;
-    return now - r->agreed_since;
+    /* A denial that turns from the type to the whole name, or back, goes on counting for the type;
+     * of the other types it says no more than it did. */
+    const record *other = find(doubts, name, whole ? type : 0);
+    sb_ns since = r->agreed_since;
+    if (other && other->agreed_since < since)
+        since = other->agreed_since;
+    if (!whole)
+        r->agreed_since = since;
+    return since == SB_NEVER ? 0 : now - since;
+}
+
+sb_ns sb_doubts_whole(const sb_doubts *doubts, const sb_name *name, sb_ns now)
+{
+    const record *r = find(doubts, name, 0);
+    return r && r->agreed_since != SB_NEVER ? now - r->agreed_since : 0;
 }
 
 void sb_doubts_clear(sb_doubts *doubts, const sb_name *name, uint16_t type)

@@ -39,6 +39,8 @@ void sb_doubts_free(sb_doubts *doubts);
  * asked said otherwise. How long that has been so. */
 sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, uint16_t type, bool whole,
                        bool agreeing, sb_ns now);
+/* How long the name has been denied as a whole, which is more than one type's denial. */
+sb_ns sb_doubts_whole(const sb_doubts *doubts, const sb_name *name, sb_ns now);
 /* A positive answer of that type, or a contradiction: doubt of it and of the name begins anew next
  * time. */
 void sb_doubts_clear(sb_doubts *doubts, const sb_name *name, uint16_t type);

@@ -55,7 +55,6 @@ typedef struct oracle {
     sb_ns healthy_since; /* all servers good since; SB_NEVER: not now */
     sb_ns age_unknown; /* a clock broke: some of what is known has no age that can be told; 0: never
                         */
-    sb_ns late;        /* how old an answer may be when it arrives */
     sb_ns reset_at;    /* last kill, reload, flush: what was needless before is not now */
     /* When the last right message with it arrives: [version][slot], and denials per type. 0: never
      * said. */
@@ -65,7 +64,9 @@ typedef struct oracle {
     oracle_key keys[ORACLE_KEYS];
     /* A client saw a denial that arrived then: older positives of the name and type are gone. Not
      * with CD: what was never validated is no word against what was. */
-    sb_ns denial_seen[ZONE_NODES_MAX][3];
+    sb_ns denial_seen[ZONE_NODES_MAX][3], denial_seen_cd[ZONE_NODES_MAX][3];
+    sb_ns name_denied[ZONE_NODES_MAX]; /* … of the name as a whole */
+    sb_ns power_at;                    /* last power loss */
     /* Lies that servers told: the last arrives then. */
     sb_ns lied[ZONE_NODES_MAX][SLOT_COUNT], lied_denial[ZONE_NODES_MAX];
     /* Of protected names: denials of one kind since, none but those, the last one. 0: none. */
@@ -81,6 +82,7 @@ typedef struct oracle {
     /* What is known of split names on the networks where we are not. */
     oracle_key away[ORACLE_NETWORKS][ORACLE_KEYS];
     sb_ns away_denial[ORACLE_NETWORKS][ZONE_NODES_MAX][3];
+    sb_ns away_name_denied[ORACLE_NETWORKS][ZONE_NODES_MAX];
     char failure[400]; /* first broken law; empty: none */
     uint64_t judged, stale_seen, negatives_seen, doubted_seen, failures_seen, positives_seen;
 } oracle;
@@ -112,6 +114,8 @@ void oracle_moved(oracle *o, unsigned network, sb_ns settled_at);
 /* It is in no network / the program began anew, and looks around. */
 void oracle_left(oracle *o);
 void oracle_started(oracle *o);
+/* An earlier disk may have what was denied since. */
+void oracle_power_lost(oracle *o);
 /* The machine slept: what was on its way came later. */
 void oracle_slept(oracle *o, sb_ns duration);
 /* Does an upstream query for it make no sense, because a fresh answer is at hand? */

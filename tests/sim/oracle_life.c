@@ -8,12 +8,12 @@ void oracle_forget(oracle *o, const sb_name *name)
 {
     int id = name ? zone_node_id(name) : -1;
     o->reset_at = sim_now(o->s);
-    if (!name) /* an earlier disk may have what was denied since */
-        memset(o->denial_seen, 0, sizeof o->denial_seen);
-    if (!name)
-        memset(o->away_denial, 0, sizeof o->away_denial);
     if (!name)
         memset(o->denials_since, 0, sizeof o->denials_since);
+    for (unsigned i = 0; i < ZONE_NODES_MAX; i++) { /* with the denial goes what stood before it */
+        if (!name || i == (unsigned)id)
+            memset(o->denial_seen_cd[i], 0, sizeof o->denial_seen_cd[i]);
+    }
     for (unsigned i = 0; i < ORACLE_KEYS; i++) {
         if (name && i / 12 != (unsigned)id)
             continue;
@@ -24,6 +24,15 @@ void oracle_forget(oracle *o, const sb_name *name)
         for (unsigned n = 0; n < ORACLE_NETWORKS; n++)
             o->away[n][i] = (oracle_key){0};
     }
+}
+
+void oracle_power_lost(oracle *o)
+{
+    o->power_at = sim_now(o->s);
+    memset(o->denial_seen, 0, sizeof o->denial_seen);
+    memset(o->name_denied, 0, sizeof o->name_denied);
+    memset(o->away_denial, 0, sizeof o->away_denial);
+    memset(o->away_name_denied, 0, sizeof o->away_name_denied);
 }
 
 void oracle_slept(oracle *o, sb_ns duration)
@@ -66,6 +75,9 @@ static void swap_away(oracle *o, unsigned id, unsigned from, unsigned to)
     memcpy(here, &o->away[to][id * 12], 12 * sizeof *here);
     memcpy(o->away_denial[from][id], o->denial_seen[id], sizeof o->denial_seen[id]);
     memcpy(o->denial_seen[id], o->away_denial[to][id], sizeof o->denial_seen[id]);
+    memset(o->denial_seen_cd[id], 0, sizeof o->denial_seen_cd[id]);
+    o->away_name_denied[from][id] = o->name_denied[id];
+    o->name_denied[id] = o->away_name_denied[to][id];
 }
 
 void oracle_moved(oracle *o, unsigned network, sb_ns settled_at)

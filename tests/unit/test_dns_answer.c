@@ -471,6 +471,29 @@ static void own_answers(void **state)
     assert_string_equal(sb_source_text((sb_source)99), "unknown");
 }
 
+/* The head of a chain has aged by the time its tail comes, and may be over. */
+static void splicing_aged(void **state)
+{
+    (void)state;
+    sb_answer *head, *tail, *whole = NULL;
+    begin(&m, 0, "www.example", SB_TYPE_A);
+    add_name(&m, ANSWER, "www.example", SB_TYPE_CNAME, 50, "cdn.other");
+    head = take("www.example", SB_TYPE_A, false);
+    begin(&m, 0, "cdn.other", SB_TYPE_A);
+    add_addr(&m, ANSWER, "cdn.other", 60, "192.0.2.1");
+    tail = take("cdn.other", SB_TYPE_A, false);
+    assert_int_equal(sb_answer_splice(head, 15, tail, &whole), SB_OK);
+    assert_string_equal(list(&lines, whole, ANSWER),
+                        "www.example CNAME 35 cdn.other.\ncdn.other A 60 192.0.2.1\n");
+    assert_int_equal(whole->ttl_s, 35);
+    sb_answer_unref(whole);
+    assert_int_equal(sb_answer_splice(head, 51, tail, &whole), SB_OK);
+    assert_int_equal(whole->ttl_s, 0);
+    sb_answer_unref(whole);
+    sb_answer_unref(tail);
+    sb_answer_unref(head);
+}
+
 static void splicing(void **state)
 {
     (void)state;
@@ -483,7 +506,7 @@ static void splicing(void **state)
     add_name(&m, ANSWER, "cdn.other", SB_TYPE_CNAME, 40, "edge.cdn.other");
     add_addr(&m, ANSWER, "edge.cdn.other", 60, "192.0.2.1");
     tail = take("cdn.other", SB_TYPE_A, false);
-    assert_int_equal(sb_answer_splice(head, tail, &whole), SB_OK);
+    assert_int_equal(sb_answer_splice(head, 0, tail, &whole), SB_OK);
     assert_string_equal(list(&lines, whole, ANSWER), "www.example CNAME 50 cdn.other.\n"
                         "cdn.other CNAME 40 edge.cdn.other.\nedge.cdn.other A 60 192.0.2.1\n");
     assert_int_equal(whole->kind, SB_KIND_POSITIVE);
@@ -493,20 +516,20 @@ static void splicing(void **state)
     sb_answer_unref(tail);
     /* a part that does not belong: a closed head, a tail to something else */
     sb_answer *none = NULL;
-    assert_int_equal(sb_answer_splice(whole, head, &none), SB_MISMATCH);
-    assert_int_equal(sb_answer_splice(head, head, &none), SB_MISMATCH);
+    assert_int_equal(sb_answer_splice(whole, 0, head, &none), SB_MISMATCH);
+    assert_int_equal(sb_answer_splice(head, 0, head, &none), SB_MISMATCH);
     sb_answer_unref(whole);
     /* back to where it began */
     begin(&m, 0, "cdn.other", SB_TYPE_A);
     add_name(&m, ANSWER, "cdn.other", SB_TYPE_CNAME, 40, "www.example");
     tail = take("cdn.other", SB_TYPE_A, false);
-    assert_int_equal(sb_answer_splice(head, tail, &none), SB_MALFORMED);
+    assert_int_equal(sb_answer_splice(head, 0, tail, &none), SB_MALFORMED);
     sb_answer_unref(tail);
     /* negatives and failures of the target are those of the name */
     begin(&m, 3, "cdn.other", SB_TYPE_A);
     add_soa(&m, "other", 600, 30);
     tail = take("cdn.other", SB_TYPE_A, false);
-    assert_int_equal(sb_answer_splice(head, tail, &whole), SB_OK);
+    assert_int_equal(sb_answer_splice(head, 0, tail, &whole), SB_OK);
     assert_int_equal(whole->kind, SB_KIND_NXDOMAIN);
     assert_int_equal(whole->rcode, 3);
     assert_int_equal(whole->ancount, 1);
@@ -516,7 +539,7 @@ static void splicing(void **state)
     sb_answer_unref(tail);
     begin(&m, 2, "cdn.other", SB_TYPE_A);
     tail = take("cdn.other", SB_TYPE_A, false);
-    assert_int_equal(sb_answer_splice(head, tail, &whole), SB_OK);
+    assert_int_equal(sb_answer_splice(head, 0, tail, &whole), SB_OK);
     assert_int_equal(whole->kind, SB_KIND_FAILURE);
     assert_int_equal(whole->ancount, 0);
     sb_answer_unref(whole);
@@ -534,7 +557,7 @@ static void splicing(void **state)
         add_name(&m, ANSWER, owner, SB_TYPE_CNAME, 5, target);
     }
     tail = take("n10.example", SB_TYPE_A, false);
-    assert_int_equal(sb_answer_splice(head, tail, &none), SB_MALFORMED);
+    assert_int_equal(sb_answer_splice(head, 0, tail, &none), SB_MALFORMED);
     assert_null(none);
     sb_answer_unref(tail);
     sb_answer_unref(head);
@@ -654,6 +677,7 @@ int main(void)
         cmocka_unit_test(any_keeps_all),  cmocka_unit_test(dname),
         cmocka_unit_test(signatures),     cmocka_unit_test(malformed),
         cmocka_unit_test(own_answers),    cmocka_unit_test(splicing),
+        cmocka_unit_test(splicing_aged),
         cmocka_unit_test(parts_round_trip), cmocka_unit_test(hostile_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
