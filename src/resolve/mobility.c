@@ -224,6 +224,9 @@ size_t sb_mobility_last_good(const sb_ctx *ctx, const sb_asked *asked, sb_addr *
         sb_l1_entry entry;
         question.dnssec_ok = variant & 1;
         question.checking_disabled = variant & 2;
+        /* What was never validated stands for nothing that was. */
+        if (question.checking_disabled && !asked->question.checking_disabled)
+            continue;
         if (sb_l1_find(sb_l1_reader_of(ctx->l1), &key, ctx->scratch, &entry) != SB_OK ||
             entry.kind != SB_KIND_POSITIVE || entry.life.learned >= window ||
             sb_l1_freshness(&entry, sb_l1_now(ctx->l1)) == SB_DEAD)

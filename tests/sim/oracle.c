@@ -757,6 +757,8 @@ static void judge_denied(oracle *o, const parsed *p)
     }
     if (o->z->nodes[p->id].split && p->reply->asked_at < o->settled_at + PATIENCE_MOST)
         return; /* denied by whom, and of which network? */
+    if (sim_now(o->s) < o->doubt_until + SLACK)
+        return; /* shown, but soon after a move it is not believed */
     /* A power loss may bring back what the denial had removed, beside the denial. */
     if (p->stale || !p->serial || !p->reply->edns || denied <= o->power_at)
         return;
@@ -764,8 +766,8 @@ static void judge_denied(oracle *o, const parsed *p)
     if (denied > *seen)
         *seen = denied;
     /* Of a protected name it may be shown, for a type that has nothing, and not be believed. */
-    if (!cd && p->msg.rcode == SB_RCODE_NXDOMAIN && !o->z->nodes[p->id].protect &&
-        denied > o->name_denied[p->id])
+    if (!cd && p->msg.rcode == SB_RCODE_NXDOMAIN &&
+        !o->z->nodes[p->id].protect && denied > o->name_denied[p->id])
         o->name_denied[p->id] = denied;
 }
 
