@@ -757,7 +757,7 @@ static void judge_denied(oracle *o, const parsed *p)
     }
     if (o->z->nodes[p->id].split && p->reply->asked_at < o->settled_at + PATIENCE_MOST)
         return; /* denied by whom, and of which network? */
-    if (sim_now(o->s) < o->doubt_until + SLACK)
+    if (denied < o->doubt_until + SLACK)
         return; /* shown, but soon after a move it is not believed */
     /* A power loss may bring back what the denial had removed, beside the denial. */
     if (p->stale || !p->serial || !p->reply->edns || denied <= o->power_at)
