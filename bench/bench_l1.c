@@ -51,11 +51,20 @@ static void subject_set(subject *s, unsigned number)
     sb_write_u32(&w, 300);
     sb_write_u16(&w, 4);
     sb_write_u32(&w, number);
-    s->answer = (sb_answer){.ttl_s = 300, .network = 7, .type = SB_TYPE_A, .class = SB_CLASS_IN,
-                            .ancount = 1, .kind = SB_KIND_POSITIVE, .source = SB_SOURCE_DNS,
-                            .protocol = SB_PROTOCOL_UDP, .ede = SB_EDE_NONE, .ttl_count = 1,
+    s->answer = (sb_answer){.ttl_s = 300,
+                            .network = 7,
+                            .type = SB_TYPE_A,
+                            .class = SB_CLASS_IN,
+                            .ancount = 1,
+                            .kind = SB_KIND_POSITIVE,
+                            .source = SB_SOURCE_DNS,
+                            .protocol = SB_PROTOCOL_UDP,
+                            .ede = SB_EDE_NONE,
+                            .ttl_count = 1,
                             .upstream = {.bytes = {192, 0, 2, 1}, .port = 53, .family = 4},
-                            .body_size = (uint32_t)w.size, .ttl_at = s->ttl_at, .body = s->body};
+                            .body_size = (uint32_t)w.size,
+                            .ttl_at = s->ttl_at,
+                            .body = s->body};
 }
 
 static sb_status put(sb_l1 *l1, unsigned number)
@@ -64,7 +73,7 @@ static sb_status put(sb_l1 *l1, unsigned number)
     subject_set(&s, number);
     sb_tick now = sb_l1_now(l1);
     sb_l1_life life = {now, now + 2400, now + 2400, now + 2400 + 3 * 86400 * 8};
-    sb_l1_key key = {&s.question, 0};
+    sb_l1_key key = {.question = &s.question, .view = 0};
     return sb_l1_put(l1, &key, &s.answer, &life, SB_L1_PLAIN);
 }
 
@@ -81,7 +90,7 @@ static unsigned look(const sb_l1 *l1, unsigned rounds, unsigned from, unsigned n
         unsigned n = from + (unsigned)sb_rand_below(&rand, names);
         for (unsigned d = 7, left = n; d > 0; d--, left /= 10)
             s.question.name.wire[1 + d] = (uint8_t)('0' + left % 10);
-        sb_l1_key key = {&s.question, view};
+        sb_l1_key key = {.question = &s.question, .view = view};
         hits += sb_l1_find(sb_l1_reader_of(l1), &key, &buffer, &entry) == SB_OK;
     }
     return hits;

@@ -12,12 +12,12 @@
 #include "edge/client.h"
 
 enum { /* CONTRACT, Command */
-    SB_EXIT_OK = 0,
-    SB_EXIT_USAGE = 2,
-    SB_EXIT_DEGRADED = 3,
-    SB_EXIT_NO_NAME = 4,
-    SB_EXIT_FAILED = 5,
-    SB_EXIT_NO_DAEMON = 6
+       SB_EXIT_OK = 0,
+       SB_EXIT_USAGE = 2,
+       SB_EXIT_DEGRADED = 3,
+       SB_EXIT_NO_NAME = 4,
+       SB_EXIT_FAILED = 5,
+       SB_EXIT_NO_DAEMON = 6
 };
 
 /* id, long name, letter (0 none), name of its value (NULL: a flag), what it does. Help, completions
@@ -155,6 +155,7 @@ int sb_run_explain(sb_cli *cli);
 int sb_run_status(sb_cli *cli);
 int sb_run_health(sb_cli *cli);
 int sb_run_upstreams(sb_cli *cli);
+int sb_run_upstreams_reset(sb_cli *cli);
 int sb_run_cache_list(sb_cli *cli);
 int sb_run_cache_flush(sb_cli *cli);
 int sb_run_cache_dump(sb_cli *cli);

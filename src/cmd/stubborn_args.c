@@ -151,18 +151,15 @@ static sb_status read_option(sb_cli *cli, char **words, int count, int *at, sb_w
     return SB_OK;
 }
 
-/* Two words where the table has two. */
+/* Two words where the table has two; one may stand alone as well. */
 static sb_status choose_command(sb_cli *cli, const char **operands, unsigned count, sb_why *why)
 {
     size_t size = strlen(operands[0]);
     bool group = false;
+    const sb_command *alone = NULL;
     for (const sb_command *c = sb_commands; c->name; c++) {
-        if (strcmp(c->name, operands[0]) == 0) {
-            cli->command = c;
-            cli->operands = operands + 1;
-            cli->operand_count = count - 1;
-            return SB_OK;
-        }
+        if (strcmp(c->name, operands[0]) == 0)
+            alone = c;
         if (strncmp(c->name, operands[0], size) != 0 || c->name[size] != ' ')
             continue;
         group = true;
@@ -172,6 +169,12 @@ static sb_status choose_command(sb_cli *cli, const char **operands, unsigned cou
             cli->operand_count = count - 2;
             return SB_OK;
         }
+    }
+    if (alone) {
+        cli->command = alone;
+        cli->operands = operands + 1;
+        cli->operand_count = count - 1;
+        return SB_OK;
     }
     if (group && count > 1)
         return sb_why_set(why, SB_INVALID, "there is no command '%s %s'; see 'stubborn help %s'",

@@ -11,6 +11,7 @@ static void zsh(void);
 static void fish(void);
 static void print_quoted(const char *text);
 static bool is_first_of_group(const sb_command *command);
+static bool has_second(const sb_command *command, size_t first);
 static void print_options(const sb_command *command);
 
 int sb_run_completion(sb_cli *cli)
@@ -25,8 +26,7 @@ int sb_run_completion(sb_cli *cli)
             return SB_EXIT_OK;
         }
     }
-    sb_cli_complain("there are completions for bash, zsh and fish, not for '%s'",
-                    cli->operands[0]);
+    sb_cli_complain("there are completions for bash, zsh and fish, not for '%s'", cli->operands[0]);
     return SB_EXIT_USAGE;
 }
 
@@ -56,6 +56,8 @@ static void bash(void)
     for (const sb_command *c = sb_commands; c->name; c++) {
         size_t first = strcspn(c->name, " ");
         if (!c->name[first]) {
+            if (has_second(c, first))
+                continue; /* with the words that may follow it, below */
             printf("    '%s '*) words='", c->name);
             print_options(c);
             printf("' ;;\n");
@@ -71,6 +73,8 @@ static void bash(void)
         for (const sb_command *g = sb_commands; g->name; g++)
             if (strncmp(g->name, c->name, first + 1) == 0)
                 printf("%s ", g->name + first + 1);
+            else if (strlen(g->name) == first && memcmp(g->name, c->name, first) == 0)
+                print_options(g);
         printf("' ;;\n");
     }
     printf("    esac\n"
@@ -98,23 +102,27 @@ static void zsh(void)
         printf("'");
     }
     printf(")\n    _describe command commands\n    return\nfi\ncase \"$one $two\" in\n");
-    for (const sb_command *c = sb_commands; c->name; c++) {
-        printf("'%s%s'*) options=(", c->name, strchr(c->name, ' ') ? "" : " ");
-        for (unsigned i = 0; i < SB_ARG_COUNT; i++) {
-            if (!((c->args | SB_ARGS_COMMON) >> i & 1))
+    for (unsigned alone = 0; alone < 2; alone++) /* the longer patterns first */
+        for (const sb_command *c = sb_commands; c->name; c++) {
+            if ((strchr(c->name, ' ') == NULL) != (alone == 1))
                 continue;
-            printf("'--%s:", sb_args_name((sb_arg)i));
-            print_quoted(sb_args_text((sb_arg)i));
-            printf("' ");
+            printf("'%s%s'*) options=(", c->name, alone ? " " : "");
+            for (unsigned i = 0; i < SB_ARG_COUNT; i++) {
+                if (!((c->args | SB_ARGS_COMMON) >> i & 1))
+                    continue;
+                printf("'--%s:", sb_args_name((sb_arg)i));
+                print_quoted(sb_args_text((sb_arg)i));
+                printf("' ");
+            }
+            printf(") ;;\n");
         }
-        printf(") ;;\n");
-    }
     printf("esac\n"
            "if (( CURRENT == 3 )); then\n"
            "    case \"$one\" in\n");
     for (const sb_command *c = sb_commands; c->name; c++) {
         size_t first = strcspn(c->name, " ");
-        if (!c->name[first] || !is_first_of_group(c))
+        bool again = c > sb_commands && strncmp(c[-1].name, c->name, first + 1) == 0;
+        if (!c->name[first] || again)
             continue;
         printf("    %.*s) compadd --", (int)first, c->name);
         for (const sb_command *g = sb_commands; g->name; g++)
@@ -177,9 +185,18 @@ static void print_quoted(const char *text)
 static bool is_first_of_group(const sb_command *command)
 {
     size_t first = strcspn(command->name, " ");
-    if (!command->name[first] || command == sb_commands)
+    if (command == sb_commands)
         return true;
-    return strncmp(command[-1].name, command->name, first + 1) != 0;
+    const char *before = command[-1].name;
+    return strncmp(before, command->name, first) != 0 ||
+           (before[first] != ' ' && before[first] != '\0');
+}
+
+/* A command of one word that others of two begin with. */
+static bool has_second(const sb_command *command, size_t first)
+{
+    const char *next = command[1].name;
+    return next && strncmp(next, command->name, first) == 0 && next[first] == ' ';
 }
 
 static void print_options(const sb_command *command)

@@ -23,6 +23,7 @@ static int show(sb_cli *cli, const char *verb, const char *key, void (*print)(co
 static void print_status(const json_t *value);
 static void print_health(const json_t *value);
 static void print_upstreams(const json_t *value);
+static void print_mobility(const json_t *value);
 static void print_service(const char *name, const json_t *service);
 static void print_entry(const json_t *entry);
 static void print_pins(const json_t *pins);
@@ -44,6 +45,20 @@ int sb_run_status(sb_cli *cli)
 int sb_run_upstreams(sb_cli *cli)
 {
     return show(cli, "upstreams", "upstreams", print_upstreams);
+}
+
+int sb_run_upstreams_reset(sb_cli *cli)
+{
+    json_t *reply;
+    int code = call(cli, json_pack("{s:s}", "verb", "upstreams-reset"), &reply);
+    if (code != SB_EXIT_OK)
+        return code;
+    if (sb_cli_has(cli, SB_ARG_JSON))
+        sb_cli_json(json_incref(reply));
+    else
+        printf("every upstream is asked anew\n");
+    json_decref(reply);
+    return SB_EXIT_OK;
 }
 
 int sb_run_health(sb_cli *cli)
@@ -362,6 +377,7 @@ static void print_status(const json_t *value)
            text_of(value, "version"),
            json_is_true(json_object_get(value, "ready")) ? "ready" : "not ready",
            number_of(value, "network"), number_of(value, "flights"));
+    print_mobility(json_object_get(value, "mobility"));
     printf("listens on");
     for (size_t i = 0; i < json_array_size(dns); i++)
         printf(" %s", json_string_value(json_array_get(dns, i)));
@@ -374,10 +390,32 @@ static void print_status(const json_t *value)
            number_of(cache, "used_bytes") / 1024, number_of(cache, "capacity_bytes") / 1024,
            number_of(cache, "writes"), number_of(cache, "evictions"));
     print_upstreams(json_object_get(value, "upstreams"));
+    size_t at;
+    const json_t *loop;
+    json_array_foreach(json_object_get(value, "loops"), at, loop)
+        printf("  %s forwards to this daemon and is not asked\n", json_string_value(loop));
     const char *name;
     json_t *service;
     json_object_foreach(json_object_get(value, "services"), name, service)
         print_service(name, service);
+}
+
+static void print_mobility(const json_t *value)
+{
+    const char *gateway = json_string_value(json_object_get(value, "gateway"));
+    if (!json_is_true(json_object_get(value, "monitored"))) {
+        printf("network changes are not noticed\n");
+        return;
+    }
+    if (json_is_true(json_object_get(value, "present")))
+        printf("network on %s, gateway %s", text_of(value, "interface"),
+               gateway ? gateway : "none");
+    else
+        printf("no network");
+    printf(", %lld moves", number_of(value, "moves"));
+    if (number_of(value, "doubt_s") > 0)
+        printf(", surprises are doubted for %lld s more", number_of(value, "doubt_s"));
+    printf("\n");
 }
 
 static void print_health(const json_t *value)

@@ -93,7 +93,6 @@ static const sb_conf_key query_keys[] = {
     {.name = "doubt_window",
      .take = sb_conf_take_duration,
      .offset = IN(query.doubt_window),
-     .later = true,
      .max = DAY},
     {.name = "search", .take = take_search, .section = true},
     {.name = "ndots",

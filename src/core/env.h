@@ -112,7 +112,8 @@ typedef struct sb_file_stat {
     bool exists;
     uint64_t size;
     int64_t modified_ns;
-    uint64_t inode;
+    int64_t changed_ns; /* contents or inode: nobody can set it back */
+    uint64_t inode, device;
 } sb_file_stat;
 
 /* The table. Implementations fill every field. */

@@ -23,7 +23,9 @@
     X(DEGRADED, "degraded") /* a name begins to be served stale/emergency; a: source */            \
     X(RECOVERED, "recovered")                                                                      \
     X(RELOAD, "reload")                                                                            \
-    X(LIMIT, "limit") /* a: which */
+    X(NETWORK, "network") /* a: identity before; b: now, 0 none */                                 \
+    X(LOOP, "loop")       /* the server sends our questions back to us */                          \
+    X(LIMIT, "limit")     /* a: which */
 typedef enum sb_event_type {
 #define SB_EVENT_ENUM(id, text) SB_EVENT_##id,
     SB_EVENT_TABLE(SB_EVENT_ENUM)

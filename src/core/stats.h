@@ -64,6 +64,7 @@
     X(LIMIT_PROBES_UNDERWAY, "limit_reached_total", "limit=\"probes_under_way\"", "")              \
     X(LIMIT_DIAG, "limit_reached_total", "limit=\"sockets_looked_at\"", "")                        \
     X(LIMIT_ADDRESSES, "limit_reached_total", "limit=\"network_addresses\"", "")                   \
+    X(LIMIT_PARKED, "limit_reached_total", "limit=\"answers_parked\"", "")                         \
     X(PROBES_ALIVE, "probes_total", "result=\"alive\"", "Endpoints probed by a TCP connection")    \
     X(PROBES_REFUSED, "probes_total", "result=\"refused\"", "")                                    \
     X(PROBES_DEAD, "probes_total", "result=\"dead\"", "")                                          \
@@ -75,6 +76,11 @@
     X(NETWORK_CHANGES, "network_changes_total", "change=\"network\"",                              \
       "Changes of the network that were noticed")                                                  \
     X(NETWORK_REACH, "network_changes_total", "change=\"reach\"", "")                              \
+    X(NETWORK_MOVES, "network_moves_total", "",                                                    \
+      "Changes after which private answers of before are not served")                              \
+    X(NETWORK_SUSPECTED, "suspected_answers_total", "",                                            \
+      "Answers kept from replacing the last good one after a network change")                      \
+    X(LOOPS, "forwarding_loops_total", "", "Servers found to send questions back here")            \
     X(NETWORK_LOST, "network_messages_lost_total", "",                                             \
       "Times the kernel had no room for messages to the network monitor")                          \
     X(FRONT_UDP, "front_queries_total", "transport=\"udp\"", "Queries received")                   \

@@ -404,7 +404,7 @@ static bool names_of(const json_t *list, size_t i, sb_name *ret_name, sb_why *wh
 
 static bool run_upstreams_reset(sb_control_request *request)
 {
-    sb_upstreams_reset(sb_engine_upstreams(request->control->engine));
+    sb_engine_reset_upstreams(request->control->engine);
     request->result = json_object();
     return true;
 }

@@ -173,27 +173,28 @@ static json_t *health_document(const sb_http_front *front, bool verbose, sb_leve
     const char *level = sb_level_text(totals.level);
     json_t *fallbacks = json_pack(
         "{s:I, s:I, s:I, s:I}", "stale", (json_int_t)c[SB_COUNT_FALLBACK_STALE], "emergency",
-        (json_int_t)c[SB_COUNT_FALLBACK_EMERGENCY], "guess",
-        (json_int_t)c[SB_COUNT_FALLBACK_GUESS], "capped", (json_int_t)c[SB_COUNT_FALLBACK_CAP]);
-    json_t *metrics = json_pack(
-        "{s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:f, s:o}", "resolution_attempts",
-        (json_int_t)c[SB_COUNT_ATTEMPTS], "cache_hits", (json_int_t)c[SB_COUNT_HITS],
-        "cache_misses", (json_int_t)c[SB_COUNT_MISSES], "fallback_uses", fallbacks, "errors",
-        (json_int_t)c[SB_COUNT_ERRORS], "cache_entries", (json_int_t)cache.entries,
-        "cache_expired", (json_int_t)cache.expired, "cache_hit_rate",
-        asked ? (double)c[SB_COUNT_HITS] / (double)asked : 0.0, "last_resolution_time",
-        sb_view_time(totals.last_resolution_wall_ns));
+        (json_int_t)c[SB_COUNT_FALLBACK_EMERGENCY], "guess", (json_int_t)c[SB_COUNT_FALLBACK_GUESS],
+        "capped", (json_int_t)c[SB_COUNT_FALLBACK_CAP]);
+    json_t *metrics =
+        json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:f, s:o}", "resolution_attempts",
+                  (json_int_t)c[SB_COUNT_ATTEMPTS], "cache_hits", (json_int_t)c[SB_COUNT_HITS],
+                  "cache_misses", (json_int_t)c[SB_COUNT_MISSES], "fallback_uses", fallbacks,
+                  "errors", (json_int_t)c[SB_COUNT_ERRORS], "cache_entries",
+                  (json_int_t)cache.entries, "cache_expired", (json_int_t)cache.expired,
+                  "cache_hit_rate", asked ? (double)c[SB_COUNT_HITS] / (double)asked : 0.0,
+                  "last_resolution_time", sb_view_time(totals.last_resolution_wall_ns));
     double rate = totals.window_attempts
                       ? (double)totals.window_errors / (double)totals.window_attempts
                       : 0.0;
-    json_t *dns = json_pack("{s:s, s:f, s:I, s:o}", "status", level, "error_rate", rate,
-                            "window_s", (json_int_t)settings->health.window_s, "metrics", metrics);
-    json_t *document =
-        json_pack("{s:s, s:o, s:o, s:o}", "status", level, "dns", dns, "upstreams",
-                  sb_view_upstreams(engine, verbose), "services",
-                  sb_view_services(engine, verbose, false));
+    json_t *dns = json_pack("{s:s, s:f, s:I, s:o}", "status", level, "error_rate", rate, "window_s",
+                            (json_int_t)settings->health.window_s, "metrics", metrics);
+    json_t *document = json_pack("{s:s, s:o, s:o, s:o}", "status", level, "dns", dns, "upstreams",
+                                 sb_view_upstreams(engine, verbose), "services",
+                                 sb_view_services(engine, verbose, false));
     if (verbose && document) {
         json_object_set_new(document, "ready", json_boolean(sb_engine_ready(engine)));
+        json_object_set_new(document, "network", sb_view_mobility(engine));
+        json_object_set_new(document, "loops", sb_view_loops(engine));
         json_object_set_new(document, "window",
                             json_pack("{s:I, s:I}", "resolution_attempts",
                                       (json_int_t)totals.window_attempts, "errors",
@@ -277,8 +278,7 @@ static void get_ready(exchange *x)
     if (missing)
         (void)sb_why_set(&reason, SB_NOTFOUND, "the required service %s cannot be resolved",
                          missing);
-    send_json(x, 503,
-              json_pack("{s:b, s:o}", "ready", 0, "reason", sb_view_string(reason.text)));
+    send_json(x, 503, json_pack("{s:b, s:o}", "ready", 0, "reason", sb_view_string(reason.text)));
 }
 
 static void get_metrics(exchange *x)
@@ -303,8 +303,7 @@ static void get_status(exchange *x)
 
 static void get_upstreams(exchange *x)
 {
-    json_t *body =
-        json_pack("{s:o}", "upstreams", sb_view_upstreams(x->front->engine, true));
+    json_t *body = json_pack("{s:o}", "upstreams", sb_view_upstreams(x->front->engine, true));
     if (body && x->names)
         json_object_set_new(body, "routes", sb_view_routes(x->front->engine));
     send_json(x, 200, body);
@@ -320,8 +319,8 @@ static void get_cache(exchange *x)
     bool below = request->argument(request, "suffix") != NULL;
     if (below && !name_argument(x, "suffix", &suffix))
         return;
-    if (limit_text && (!sb_parse_u64(limit_text, strlen(limit_text), SB_VIEW_PAGE_MAX, &limit) ||
-                       limit == 0)) {
+    if (limit_text &&
+        (!sb_parse_u64(limit_text, strlen(limit_text), SB_VIEW_PAGE_MAX, &limit) || limit == 0)) {
         send_error(x, 400, "bad argument limit: 1 to 1000 entries");
         return;
     }

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "dns/target.h"
+#include "resolve/mobility.h"
 
 #ifndef SB_VERSION
 #define SB_VERSION "unknown"
@@ -92,12 +93,44 @@ json_t *sb_view_status(sb_engine *engine, bool names)
     sb_clock clock;
     sb_engine_env(engine)->ops->clock(sb_engine_env(engine), &clock);
     return json_pack(
-        "{s:s, s:o, s:b, s:I, s:I, s:s, s:o, s:o, s:o, s:o}", "version", SB_VERSION, "time",
-        sb_view_time(clock.wall_ns), "ready", sb_engine_ready(engine), "network",
-        (json_int_t)sb_engine_network(engine), "flights", (json_int_t)sb_engine_flights(engine),
-        "family", sb_family_policy_text(settings->query.family), "listen", view_listen(settings),
-        "cache", view_cache_file(engine), "upstreams", sb_view_upstreams(engine, false), "services",
-        sb_view_services(engine, true, names));
+        "{s:s, s:o, s:b, s:I, s:o, s:I, s:s, s:o, s:o, s:o, s:o, s:o}", "version", SB_VERSION,
+        "time", sb_view_time(clock.wall_ns), "ready", sb_engine_ready(engine), "network",
+        (json_int_t)sb_engine_network(engine), "mobility", sb_view_mobility(engine), "flights",
+        (json_int_t)sb_engine_flights(engine), "family",
+        sb_family_policy_text(settings->query.family), "listen", view_listen(settings), "cache",
+        view_cache_file(engine), "upstreams", sb_view_upstreams(engine, false), "loops",
+        sb_view_loops(engine), "services", sb_view_services(engine, true, names));
+}
+
+json_t *sb_view_mobility(sb_engine *engine)
+{
+    sb_mobility_info info = sb_engine_mobility(engine);
+    const sb_network *n = info.network;
+    sb_ns now = sb_env_now(sb_engine_env(engine));
+    json_t *sources = json_array();
+    for (unsigned i = 0; i < 2; i++)
+        if (n->source[i].family)
+            json_array_append_new(sources, sb_view_address(&n->source[i]));
+    return json_pack(
+        "{s:b, s:b, s:I, s:o, s:o, s:o, s:b, s:I, s:o, s:I}", "monitored", n->available, "present",
+        n->identity != 0, "identity", (json_int_t)n->identity, "interface",
+        n->name[0] ? sb_view_string(n->name) : json_null(), "gateway",
+        n->gateway.family ? sb_view_address(&n->gateway) : json_null(), "sources", sources,
+        "settled", !info.unsettled, "moves", (json_int_t)info.moves, "changed_s_ago",
+        info.changed_at ? json_integer((json_int_t)((now - info.changed_at) / SB_S)) : json_null(),
+        "doubt_s",
+        (json_int_t)(info.doubt_until > now ? (info.doubt_until - now + SB_S - 1) / SB_S : 0));
+}
+
+json_t *sb_view_loops(sb_engine *engine)
+{
+    sb_addr servers[SB_EXCLUDED_MAX];
+    char text[SB_ADDR_TEXT_MAX];
+    json_t *list = json_array();
+    size_t n = sb_upstreams_excluded(sb_engine_upstreams(engine), servers, SB_EXCLUDED_MAX);
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, sb_view_string(sb_addr_text_port(&servers[i], text)));
+    return list;
 }
 
 json_t *sb_view_upstreams(sb_engine *engine, bool verbose)

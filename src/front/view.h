@@ -30,6 +30,10 @@ json_t *sb_view_time(int64_t wall_ns);
 bool sb_view_print(json_t *take_value, sb_text *ret_text);
 
 json_t *sb_view_status(sb_engine *engine, bool names);
+/* Where the machine is, and since when: an object. */
+json_t *sb_view_mobility(sb_engine *engine);
+/* Servers that forward to us: an array of addresses. */
+json_t *sb_view_loops(sb_engine *engine);
 /* An array; verbose: with counts and times. */
 json_t *sb_view_upstreams(sb_engine *engine, bool verbose);
 /* Suffix routes with their servers. */

@@ -146,7 +146,9 @@ void sb_uv_file_stat(sb_env *env, const char *path, sb_file_stat *ret)
     ret->exists = true;
     ret->size = st.st_size > 0 ? (uint64_t)st.st_size : 0;
     ret->modified_ns = st.st_mtim.tv_sec * SB_S + st.st_mtim.tv_nsec;
+    ret->changed_ns = st.st_ctim.tv_sec * SB_S + st.st_ctim.tv_nsec;
     ret->inode = st.st_ino;
+    ret->device = st.st_dev;
 }
 
 static sb_status grow(uint8_t **bytes, size_t capacity, const char *path, sb_why *why)

@@ -17,8 +17,9 @@
 #include "base/mem.h"
 #include "net/netlink.h"
 
-#define READ_PATIENCE SB_S /* the kernel answers while we ask: longer is trouble */
-#define RETRY_FIRST SB_S
+#define READ_PATIENCE SB_S       /* the kernel answers while we ask: longer is trouble */
+#define RETRY_FIRST (10 * SB_MS) /* a machine that slept during a reading has moved, perhaps */
+#define RETRY_BLIND SB_S         /* for so long what is known is not trusted */
 #define RETRY_MOST (60 * SB_S)
 /* Looks for the gateway's link-layer address: it comes with the first packet somebody sends. */
 #define LOOK_FIRST (10 * SB_MS)
@@ -119,8 +120,7 @@ static const sb_udp_events ask_events = {answered, not_answered};
 /* A public address of each family which nobody has a route of its own to: a.root-servers.net, the
  * oldest there is. Nothing is ever sent there. */
 static const uint8_t target_4[4] = {198, 41, 0, 4};
-static const uint8_t target_6[16] = {0x20, 0x01, 0x05, 0x03, 0xba, 0x3e, 0, 0,
-                                     0,    0,    0,    2,    0,    0x30};
+static const uint8_t target_6[16] = {0x20, 0x01, 0x05, 0x03, 0xba, 0x3e, 0, 0, 0, 0, 0, 2, 0, 0x30};
 
 sb_status sb_netmon_new(sb_env *env, sb_stats *stats, uint32_t remembered,
                         sb_netmon_changed *changed, void *context, sb_netmon **ret)
@@ -154,6 +154,22 @@ void sb_netmon_free(sb_netmon *nm)
 const sb_network *sb_netmon_network(const sb_netmon *nm)
 {
     return &nm->now;
+}
+
+bool sb_netmon_unsettled(const sb_netmon *nm)
+{
+    if (!nm->now.available)
+        return sb_timer_armed(&nm->wait) && nm->retry < RETRY_BLIND;
+    bool gateway =
+        nm->unresolved != 0 && sb_env_now(nm->env) - nm->unresolved_since < UNRESOLVED_MAX;
+    return !nm->now.read || sb_timer_armed(&nm->settle) || nm->again ||
+           (nm->step != STEP_NONE && !nm->looking) || gateway;
+}
+
+void sb_netmon_look(sb_netmon *nm)
+{
+    if (nm->unresolved != 0 && nm->step == STEP_NONE && sb_socket_valid(nm->ask))
+        sb_timer_set(nm->env, &nm->wait, sb_env_now(nm->env));
 }
 
 /* ---- sockets ---- */
@@ -262,8 +278,7 @@ static bool route_is_ours(const struct nlmsghdr *message)
     sb_prefix to = {.addr = {.family = target.family}, .bits = route->rtm_dst_len};
     const struct nlattr *a = NULL;
     while ((a = sb_netlink_attribute(message, sizeof(*route), a)))
-        if (mnl_attr_get_type(a) == RTA_DST &&
-            !sb_netlink_address(a, route->rtm_family, &to.addr))
+        if (mnl_attr_get_type(a) == RTA_DST && !sb_netlink_address(a, route->rtm_family, &to.addr))
             return false;
     return sb_prefix_contains(&to, &target);
 }
@@ -563,8 +578,8 @@ static void add_prefix(sb_netmon *nm, const sb_addr *addr, uint8_t bits)
 
 static bool is_up(const way *w)
 {
-    return w->exists && (w->flags & (IFF_UP | IFF_RUNNING | IFF_LOOPBACK)) ==
-                              (IFF_UP | IFF_RUNNING);
+    return w->exists &&
+           (w->flags & (IFF_UP | IFF_RUNNING | IFF_LOOPBACK)) == (IFF_UP | IFF_RUNNING);
 }
 
 static void choose_primary(sb_netmon *nm)
@@ -604,8 +619,7 @@ static void finish_reading(sb_netmon *nm)
     }
     nm->skips = 0;
     if (nm->warned)
-        sb_log(NET, INFO, "network changes are noticed again", "network=%08x",
-               nm->now.identity);
+        sb_log(NET, INFO, "network changes are noticed again", "network=%08x", nm->now.identity);
     nm->warned = false;
     judge(nm);
 }
@@ -620,7 +634,7 @@ static void judge(sb_netmon *nm)
     nm->now = nm->next;
     nm->reach = reach;
     if (wants_hardware(nm) && nm->now.hardware_size == 0) {
-        nm->look = !nm->looking                      ? LOOK_FIRST
+        nm->look = !nm->looking                         ? LOOK_FIRST
                    : nm->look < LOOK_MOST / LOOK_FACTOR ? nm->look * LOOK_FACTOR
                                                         : LOOK_MOST;
         sb_timer_set(nm->env, &nm->wait, sb_env_now(nm->env) + nm->look);
@@ -628,8 +642,8 @@ static void judge(sb_netmon *nm)
     if (!told)
         return;
     if (nm->stats && !first)
-        sb_count(nm->stats, nm->now.identity != old ? SB_COUNT_NETWORK_CHANGES
-                                                    : SB_COUNT_NETWORK_REACH);
+        sb_count(nm->stats,
+                 nm->now.identity != old ? SB_COUNT_NETWORK_CHANGES : SB_COUNT_NETWORK_REACH);
     log_change(&nm->now, old);
     nm->changed(nm->context, old, nm->now.identity);
 }
@@ -731,6 +745,5 @@ static void log_change(const sb_network *n, uint32_t old)
         sb_log(NET, INFO, "no network", "from=%08x", old);
     else
         sb_log(NET, INFO, "network", "from=%08x to=%08x interface=%s gateway=%s", old, n->identity,
-               SB_Q(n->name),
-               n->gateway.family ? sb_addr_text(&n->gateway, gateway) : "none");
+               SB_Q(n->name), n->gateway.family ? sb_addr_text(&n->gateway, gateway) : "none");
 }

@@ -14,8 +14,8 @@
  * after its first message; the reading itself takes less than a millisecond (D3: under 100 ms). */
 #define SB_NETMON_SETTLE_QUIET (30 * SB_MS)
 #define SB_NETMON_SETTLE_MOST (80 * SB_MS)
-#define SB_NETMON_PREFIXES_MAX 32 /* of one interface; beyond: the least ones, and a counter */
-#define SB_NETMON_HARDWARE_MAX 32 /* longest link-layer address there is */
+#define SB_NETMON_PREFIXES_MAX 32  /* of one interface; beyond: the least ones, and a counter */
+#define SB_NETMON_HARDWARE_MAX 32  /* longest link-layer address there is */
 #define SB_NETMON_REMEMBERED_MAX 8 /* networks of this run which are recognised, see below */
 
 /* Where this machine is. IPv4's default way decides, IPv6's where IPv4 has none.
@@ -61,5 +61,12 @@ SB_MUST_USE sb_status sb_netmon_new(sb_env *env, sb_stats *stats, uint32_t remem
 void sb_netmon_free(sb_netmon *netmon);
 /* As it is now; valid until the next turn of the loop. */
 const sb_network *sb_netmon_network(const sb_netmon *netmon);
+/* True while the network may be another than it says: something has changed and was not read yet,
+ * or the gateway was not recognised yet (for a second at most: then what is known is all there
+ * is). */
+bool sb_netmon_unsettled(const sb_netmon *netmon);
+/* Something was heard over the network: looks for the gateway now rather than later, if it was not
+ * recognised yet. */
+void sb_netmon_look(sb_netmon *netmon);
 
 #endif

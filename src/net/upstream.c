@@ -47,6 +47,11 @@ struct sb_upstreams {
     sb_timer suspicion; /* the same */
     void (*on_silence)(void *context, sb_upstream *server);
     void *silence_context;
+    struct {
+        sb_addr addr;
+        sb_ns probed_at;
+    } excluded[SB_EXCLUDED_MAX]; /* forwarding loops */
+    unsigned excluded_count;
 };
 
 /* Pools under construction, swapped in whole. */
@@ -549,7 +554,79 @@ void sb_upstreams_reset(sb_upstreams *ups)
         server->success_permille = 1000;
         server->no_edns = false;
         server->one_by_one_until = 0;
+        server->loop_probed_at = 0;
         sb_upstream_datagram_answered(server);
+    }
+}
+
+static unsigned find_excluded(const sb_upstreams *ups, const sb_addr *server)
+{
+    unsigned i = 0;
+    while (i < ups->excluded_count && !sb_addr_equal(&ups->excluded[i].addr, server))
+        i++;
+    return i;
+}
+
+bool sb_upstreams_exclude(sb_upstreams *ups, const sb_addr *server)
+{
+    unsigned i = find_excluded(ups, server);
+    if (i < ups->excluded_count || i == SB_EXCLUDED_MAX)
+        return false;
+    ups->excluded[i].addr = *server;
+    ups->excluded[i].probed_at = sb_env_now(ups->env);
+    ups->excluded_count++;
+    return true;
+}
+
+bool sb_upstreams_include(sb_upstreams *ups, const sb_addr *server)
+{
+    unsigned i = find_excluded(ups, server);
+    if (i == ups->excluded_count)
+        return false;
+    ups->excluded[i] = ups->excluded[--ups->excluded_count];
+    return true;
+}
+
+void sb_upstreams_include_all(sb_upstreams *ups)
+{
+    ups->excluded_count = 0;
+}
+
+bool sb_upstreams_is_excluded(const sb_upstreams *ups, const sb_addr *server)
+{
+    return find_excluded(ups, server) < ups->excluded_count;
+}
+
+bool sb_upstreams_excluded_due(const sb_upstreams *ups, sb_ns age, sb_addr *ret_server)
+{
+    sb_ns now = sb_env_now(ups->env);
+    for (unsigned i = 0; i < ups->excluded_count; i++) {
+        if (now - ups->excluded[i].probed_at < age)
+            continue;
+        *ret_server = ups->excluded[i].addr;
+        return true;
+    }
+    return false;
+}
+
+size_t sb_upstreams_excluded(const sb_upstreams *ups, sb_addr *ret_servers, size_t max)
+{
+    size_t n = ups->excluded_count < max ? ups->excluded_count : max;
+    for (size_t i = 0; i < n; i++)
+        ret_servers[i] = ups->excluded[i].addr;
+    return n;
+}
+
+void sb_upstreams_loop_probed(sb_upstreams *ups, const sb_addr *server)
+{
+    sb_ns now = sb_env_now(ups->env);
+    unsigned i = find_excluded(ups, server);
+    if (i < ups->excluded_count)
+        ups->excluded[i].probed_at = now;
+    sb_list_each (it, &ups->servers) {
+        sb_upstream *up = sb_container_of(it, sb_upstream, link);
+        if (sb_addr_equal(&up->addr, server))
+            up->loop_probed_at = now;
     }
 }
 
@@ -635,7 +712,13 @@ static bool pool_fill(sb_upstreams *ups, sb_pool *pool, const sb_settings *setti
     if (!pool->servers || !pool->tiers)
         return false;
     for (size_t i = 0; i < count; i++) {
-        if (is_own(ups, settings, &servers[i].addr))
+        if (is_own(ups, settings, &servers[i].addr)) {
+            char text[SB_ADDR_TEXT_MAX];
+            sb_log(UPSTREAM, WARN, "own address is no upstream", "server=%s",
+                   sb_addr_text_port(&servers[i].addr, text));
+            continue;
+        }
+        if (sb_upstreams_is_excluded(ups, &servers[i].addr))
             continue;
         sb_upstream *server = server_get(ups, &servers[i]);
         if (!server)

@@ -41,6 +41,7 @@ typedef struct sb_upstream {
     sb_ns open_until;                    /* breaker open: next probe */
     sb_ns opened_at;                     /* the breaker, last */
     sb_ns probed_at;                     /* last probe of the open breaker */
+    sb_ns loop_probed_at;                /* last look for a forwarding loop; 0 never */
     sb_ns backoff;                       /* present back-off: 1 s … 60 s */
     unsigned failures;                   /* in a row */
     uint64_t failed_name;                /* digest of the name last answered SERVFAIL or REFUSED */
@@ -158,6 +159,19 @@ void sb_upstream_failed_again(sb_upstreams *ups, sb_upstream *server, sb_status 
 void sb_upstreams_on_recovery(sb_upstreams *ups, void (*call)(void *context), void *context);
 /* Forget all back-off (network change, `upstreams reset`). */
 void sb_upstreams_reset(sb_upstreams *ups);
+/* Servers that forward to us are left out of every pool from the next configure on (net/loop).
+ * True: it was not left out before / it was. */
+bool sb_upstreams_exclude(sb_upstreams *ups, const sb_addr *server);
+bool sb_upstreams_include(sb_upstreams *ups, const sb_addr *server);
+/* All are tried again: other servers, another network. */
+void sb_upstreams_include_all(sb_upstreams *ups);
+bool sb_upstreams_is_excluded(const sb_upstreams *ups, const sb_addr *server);
+/* One of them that was looked at longer ago than that; false: none. */
+bool sb_upstreams_excluded_due(const sb_upstreams *ups, sb_ns age, sb_addr *ret_server);
+size_t sb_upstreams_excluded(const sb_upstreams *ups, sb_addr *ret_servers, size_t max);
+/* The server was just looked at. */
+void sb_upstreams_loop_probed(sb_upstreams *ups, const sb_addr *server);
+#define SB_EXCLUDED_MAX 16
 /* Every server once, in order; for listings. */
 bool sb_upstreams_each(const sb_upstreams *ups, bool (*visit)(void *context, const sb_upstream *),
                        void *context);

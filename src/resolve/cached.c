@@ -10,12 +10,11 @@ static bool cached_applies(const sb_ctx *ctx, const sb_asked *asked)
 
 static bool cached_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *ret_offer)
 {
-    sb_l1_key key = {.question = &asked->question, .view = asked->view};
     sb_l1_entry entry;
-    if (sb_l1_get(ctx->l1, &key, ctx->scratch, &entry) != SB_OK)
+    if (!sb_entry_find(ctx, &asked->question, asked->view, true, &entry))
         return false;
     sb_tick now = sb_l1_now(ctx->l1);
-    if (sb_l1_freshness(&entry, now) != SB_FRESH ||
+    if (sb_l1_freshness(&entry, now) != SB_FRESH || sb_entry_moved(ctx, &entry) ||
         sb_doubt_shuns(ctx, asked, asked->question.type, (sb_kind)entry.kind))
         return false;
     sb_answer *answer = sb_answer_of_entry(&entry);

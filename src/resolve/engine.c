@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "dns/rdata.h"
 #include "resolve/flight.h"
+#include "resolve/scope.h"
 
 /* What answers at once, in the ladder's order. */
 static const sb_strategy *const instant_rung[] = {&sb_strategy_pin, &sb_strategy_hosts,
@@ -41,7 +42,7 @@ sb_ctx sb_engine_ctx(sb_engine *engine, const sb_settings *settings)
         .scratch = engine->scratch,
         .reviver = engine->reviver,
         .doubts = engine->doubts,
-        .doubt_until = engine->doubt_until,
+        .mobility = engine->mobility,
     };
 }
 
@@ -105,7 +106,9 @@ static void fill_offer(sb_query *q, const sb_offer *offer)
     p->ttl_s = offer->ttl_fixed_s != UINT32_MAX ? offer->ttl_fixed_s
                : left_s < offer->ttl_cap_s      ? left_s
                                                 : offer->ttl_cap_s;
-    p->network = answer->network;
+    p->network = answer->network || offer->source != SB_SOURCE_DNS
+                     ? answer->network
+                     : sb_mobility_network(q->engine->mobility);
     p->upstream = answer->upstream;
 }
 
@@ -247,7 +250,7 @@ static bool settle_special(sb_engine *e, const sb_asked *asked, sb_query *q)
 static void restamp(sb_engine *e, const sb_asked *asked, const sb_answer *answer)
 {
     uint16_t flags = sb_policy_flags(&asked->policy, answer, false);
-    sb_l1_key key = {.question = &asked->question, .view = asked->view};
+    sb_l1_key key = {.question = &asked->question, .view = answer->view};
     if ((flags & SB_L1_PLAIN) && sb_l1_restamp(e->l1, &key, flags) != SB_OK)
         return; /* gone meanwhile: nothing to stamp */
 }
@@ -303,6 +306,8 @@ static bool settle_from_trouble(sb_engine *e, const sb_asked *asked, sb_query *q
         settle_instant(q, &offer, t->reason == NULL, false);
         return true;
     }
+    if (t->status == SB_OK)
+        return false; /* a doubted denial whose last good answer died meanwhile */
     sb_query_settle(q, &(sb_settling){.failure = (sb_status)t->status,
                                       .failure_ede = policy ? t->ede : SB_EDE_CACHED_ERROR,
                                       .failure_text = "failed a moment ago",
@@ -348,6 +353,12 @@ void sb_engine_ask(sb_engine *engine, sb_query *query, sb_op *parent, sb_ns dead
                                                .name = sb_name_digest(&asked.question.name),
                                                .a = question.type,
                                                .b = ask});
+    if (sb_loops_met(engine->loops, &question.name)) { /* our own, on its way round */
+        sb_query_settle(
+            query,
+            &(sb_settling){.failure = SB_NXDOMAIN, .failure_ede = SB_EDE_NONE, .passive = true});
+        return;
+    }
     if (settle_special(engine, &asked, query) || settle_from_instant(engine, &asked, query))
         return;
     if (ask & SB_ASK_CACHED_ONLY)
@@ -379,13 +390,13 @@ void sb_engine_warm(sb_engine *engine, const sb_name *name)
 
 /* An obeyed negative removes the positive for good: under every DO and CD, and for a name that does
  * not exist under every type a stub resolver asks. */
-void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
+static void forget_in(sb_engine *e, const sb_asked *asked, sb_kind kind, uint32_t view)
 {
     static const uint16_t types[] = {SB_TYPE_A,    SB_TYPE_AAAA, SB_TYPE_CNAME, SB_TYPE_HTTPS,
                                      SB_TYPE_SVCB, SB_TYPE_SRV,  SB_TYPE_TXT,   SB_TYPE_MX,
                                      SB_TYPE_PTR,  SB_TYPE_NS,   SB_TYPE_SOA,   SB_TYPE_NAPTR};
     sb_question question = asked->question;
-    sb_l1_key key = {.question = &question, .view = asked->view};
+    sb_l1_key key = {.question = &question, .view = view};
     sb_tick now = sb_l1_now(e->l1);
     size_t n = kind == SB_KIND_NXDOMAIN ? SB_ARRAY_SIZE(types) : 0;
     for (size_t i = 0; i <= n; i++) {
@@ -397,12 +408,14 @@ void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
             /* What was asked with CD was never validated: no word against what was. */
             if (asked->question.checking_disabled && !question.checking_disabled)
                 continue;
-            if (sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &entry) != SB_OK ||
-                entry.kind != SB_KIND_POSITIVE)
-                continue;
+            bool found = sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &entry) == SB_OK &&
+                         entry.kind == SB_KIND_POSITIVE;
             /* Some servers deny the whole name for an AAAA (RFC 4074 §4.2): what the authority
              * still stands for under another type is asked again before it is forgotten. */
-            if (question.type != asked->question.type && now < entry.life.expires)
+            if (found && question.type != asked->question.type && now < entry.life.expires)
+                continue;
+            (void)sb_l1_remove_tentative(e->l1, &question);
+            if (!found)
                 continue;
             if (sb_l1_remove(e->l1, &key) == SB_OK)
                 sb_events_emit(&e->events, (sb_event){.type = SB_EVENT_FORGET,
@@ -410,6 +423,15 @@ void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
                                                       .a = question.type});
         }
     }
+}
+
+/* What other networks alone say stays. */
+void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
+{
+    uint32_t network = sb_mobility_network(e->mobility);
+    forget_in(e, asked, kind, asked->view);
+    if (network != 0)
+        forget_in(e, asked, kind, sb_scope_view(asked->view, network));
 }
 
 /* A pin or a hosts line came while the question was on its way: readers must not find the answer
@@ -427,6 +449,54 @@ static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
     return false;
 }
 
+/* What else is said of a name whose addresses are private is private too. */
+static bool is_private(const sb_ctx *ctx, const sb_asked *asked, const sb_answer *answer)
+{
+    sb_asked other = *asked;
+    if (sb_scope_answer(&asked->question, answer))
+        return true;
+    if (sb_type_is_address(asked->question.type))
+        return false;
+    other.question.type = SB_TYPE_A;
+    if (sb_scoped_known(ctx, &other))
+        return true;
+    other.question.type = SB_TYPE_AAAA;
+    return sb_scoped_known(ctx, &other);
+}
+
+static void remove_twin(sb_engine *e, const sb_l1_key *key)
+{
+    sb_status status = sb_l1_remove(e->l1, key);
+    (void)status; /* mostly there is none */
+}
+
+/* Under which view an answer lies: its network's own, or the route's, which holds everywhere. Of
+ * the other the answer it replaces is removed. Returns flags of the entry. */
+static unsigned place_answer(sb_engine *e, const sb_ctx *ctx, const sb_asked *asked,
+                             const sb_answer *answer, sb_l1_key *key)
+{
+    uint32_t network = sb_mobility_network(e->mobility);
+    uint32_t scoped = sb_scope_view(asked->view, network);
+    sb_l1_entry twin;
+    key->view = asked->view;
+    if (network == 0)
+        return 0;
+    bool private = is_private(ctx, asked, answer);
+    bool has_twin = sb_l1_find(sb_l1_reader_of(e->l1), key, e->scratch, &twin) == SB_OK;
+    if (private && has_twin && twin.network != 0 && sb_scope_same(twin.network, network))
+        remove_twin(e, key);
+    bool tentative = !private && (!has_twin || twin.kind == SB_KIND_POSITIVE) &&
+                     sb_mobility_contradicts(ctx, asked, answer);
+    key->network = network;
+    key->view = scoped;
+    if (private || tentative)
+        return tentative ? SB_L1_TENTATIVE : 0;
+    remove_twin(e, key);
+    key->view = asked->view;
+    key->network = asked->view == 0 ? network : 0; /* a route's: readers find it everywhere */
+    return 0;
+}
+
 void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer, sb_ns said_at,
                      sb_belief belief)
 {
@@ -438,8 +508,12 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     if (asked->view != began->view || /* its route is gone */
         sb_doubt_shuns(&ctx, asked, asked->question.type, (sb_kind)answer->kind))
         return;
+    if (sb_mobility_unsettled(e->mobility) && is_private(&ctx, asked, answer)) {
+        if (answer->kind == SB_KIND_POSITIVE)
+            sb_mobility_park(e->mobility, asked, answer, said_at);
+        return; /* nobody knows yet whose it is */
+    }
     sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_tick_at(e->l1, said_at));
-    sb_l1_key key = {.question = &asked->question, .view = asked->view};
     bool overridden = is_overridden(&ctx, asked);
     if (answer->kind == SB_KIND_POSITIVE)
         sb_doubts_clear(e->doubts, &asked->question.name, asked->question.type);
@@ -451,6 +525,8 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     if (belief == SB_BELIEF_SHORT)
         sb_policy_shorten(&life);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
+    sb_l1_key key = {.question = &asked->question};
+    flags |= (uint16_t)place_answer(e, &ctx, asked, answer, &key);
     /* A full or refusing cache file is counted there; it never fails the question. */
     sb_status status = sb_l1_put(e->l1, &key, answer, &life, flags);
     sb_events_emit(&e->events, (sb_event){.type = SB_EVENT_LEARN,

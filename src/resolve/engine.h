@@ -68,6 +68,10 @@ void sb_engine_used(sb_engine *engine, const sb_question *question);
 /* A flight without waiters for A and AAAA of a name. */
 void sb_engine_warm(sb_engine *engine, const sb_name *name);
 
+/* How servers did does not count any more, nor what failed, nor who was found in a forwarding loop
+ * (network change, `upstreams reset`). */
+void sb_engine_reset_upstreams(sb_engine *engine);
+
 /* Pins override DNS until their end. duration 0: until unpinned. */
 SB_MUST_USE sb_status sb_engine_pin(sb_engine *engine, const sb_name *name,
                                     const sb_addr *addresses, size_t n, sb_ns duration,

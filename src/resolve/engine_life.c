@@ -18,6 +18,13 @@ static void on_recovery(void *context)
     sb_refresh_recovered(engine);
 }
 
+/* Also another file behind a link that moved, however alike. */
+static bool same_file(const sb_file_stat *a, const sb_file_stat *b)
+{
+    return a->exists == b->exists && a->inode == b->inode && a->device == b->device &&
+           a->size == b->size && a->modified_ns == b->modified_ns && a->changed_ns == b->changed_ns;
+}
+
 /* A file that is being rewritten, whose link dangles, that cannot be read or names nobody who can
  * be asked must not take the servers away: those of before go on, and it is read again. */
 static sb_status read_resolv(sb_engine *e, const sb_file_stat *now)
@@ -55,14 +62,13 @@ static sb_status configure_upstreams(sb_engine *e, bool force)
     sb_file_stat now = {0};
     if (concerns)
         e->env->ops->file_stat(e->env, e->resolv_path, &now);
-    bool changed =
-        concerns &&
-        (now.exists != e->resolv_seen.exists || now.inode != e->resolv_seen.inode ||
-         now.size != e->resolv_seen.size || now.modified_ns != e->resolv_seen.modified_ns);
+    bool changed = concerns && !same_file(&now, &e->resolv_seen);
     e->resolv_bad = e->resolv_bad && changed; /* the file of before is back */
     sb_status read = concerns && (changed || force) ? read_resolv(e, &now) : SB_NOTFOUND;
     if (read == SB_NOMEM || (read != SB_OK && !force))
         return read == SB_NOMEM ? read : SB_OK;
+    if (changed && read == SB_OK)
+        sb_upstreams_include_all(e->upstreams);
     sb_status status = sb_upstreams_configure(e->upstreams, e->settings, e->resolv);
     if (!force && status == SB_OK) {
         sb_log(UPSTREAM, INFO, "name servers read again", "path=%s servers=%zu", e->resolv_path,
@@ -71,6 +77,15 @@ static sb_status configure_upstreams(sb_engine *e, bool force)
         on_recovery(e);
     }
     return status;
+}
+
+/* A server was found in a forwarding loop, or out of it. */
+static void on_loops(void *context)
+{
+    sb_engine *e = context;
+    if (configure_upstreams(e, true) != SB_OK)
+        sb_log(UPSTREAM, WARN, "servers not arranged anew", "reason=memory");
+    on_recovery(e);
 }
 
 /* With every server of a route dead a real question goes out once a second, also when nobody asks
@@ -124,6 +139,17 @@ static void refresh_hosts(sb_engine *e)
         sb_l1_bump_policy(e->l1, e->settings->hash, NULL);
 }
 
+void sb_engine_reset_upstreams(sb_engine *e)
+{
+    sb_upstreams_include_all(e->upstreams);
+    if (configure_upstreams(e, true) != SB_OK) /* those of before go on */
+        sb_log(UPSTREAM, WARN, "name servers not read", "path=%s",
+               e->resolv_path ? e->resolv_path : "none");
+    sb_upstreams_reset(e->upstreams);
+    sb_reviver_reset(e->reviver);
+    on_recovery(e);
+}
+
 static void tick(sb_timer *timer)
 {
     sb_engine *e = sb_container_of(timer, sb_engine, tick);
@@ -138,6 +164,7 @@ static void tick(sb_timer *timer)
         sb_log(UPSTREAM, WARN, "name servers not read", "path=%s", e->resolv_path);
     sb_services_tick(e);
     sb_refresh_tick(e);
+    sb_loops_tick(e->loops);
     sb_timer_set(e->env, &e->tick, sb_env_now(e->env) + SB_S);
 }
 
@@ -163,6 +190,8 @@ sb_status sb_engine_new(const sb_engine_options *options, sb_engine **ret, sb_wh
         sb_upstreams_new(e->env, &e->stats, &e->events, &e->upstreams) != SB_OK ||
         sb_reviver_new(e->upstreams, &e->reviver) != SB_OK ||
         sb_doubts_new(secret, &e->doubts) != SB_OK ||
+        sb_loops_new(e->upstreams, on_loops, e, &e->loops) != SB_OK ||
+        sb_mobility_new(e, &e->mobility) != SB_OK ||
         (options->resolv_conf_path && !(e->resolv_path = sb_strdup(options->resolv_conf_path))))
         goto done;
     sb_upstreams_on_recovery(e->upstreams, on_recovery, e);
@@ -187,6 +216,8 @@ void sb_engine_free(sb_engine *engine)
     sb_timer_stop(engine->env, &engine->tick);
     sb_timer_stop(engine->env, &engine->probe);
     sb_timer_stop(engine->env, &engine->recovery);
+    sb_mobility_free(engine->mobility);
+    engine->mobility = NULL;
     sb_services_free(engine);
     if (engine->flights.buckets)
         sb_flights_cancel(engine);
@@ -194,6 +225,7 @@ void sb_engine_free(sb_engine *engine)
     if (engine->troubles.map.buckets)
         sb_troubles_fini(&engine->troubles);
     sb_doubts_free(engine->doubts);
+    sb_loops_free(engine->loops);
     sb_reviver_free(engine->reviver);
     sb_upstreams_free(engine->upstreams);
     sb_hosts_free(engine->hosts);
@@ -209,6 +241,7 @@ sb_status sb_engine_reload(sb_engine *engine, const sb_settings *settings, sb_wh
 {
     const sb_settings *before = engine->settings;
     engine->settings = sb_settings_ref(settings);
+    sb_upstreams_include_all(engine->upstreams);
     sb_status status = configure_upstreams(engine, true);
     if (status == SB_OK)
         status = sb_services_configure(engine);

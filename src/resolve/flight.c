@@ -128,6 +128,9 @@ static void attempt_done(sb_op *op)
     f->attempts_ended++;
     take_tried(f, attempt);
     attempt->tried_count = 0;
+    if (attempt->offer.rank == SB_RANK_FRESH_POSITIVE &&
+        sb_mobility_suspects(&f->ctx, &f->asked, attempt->offer.answer, &f->doubt))
+        attempt->offer.rank = SB_RANK_UNTRUSTED_POSITIVE;
     if (attempt->offer.rank > f->best.rank) {
         sb_offer_fini(&f->best);
         f->best = attempt->offer;
@@ -201,7 +204,7 @@ static void log_degraded(sb_flight *f, sb_trouble *trouble, const sb_offer *offe
     sb_log(RESOLVE, WARN, "serving a fall-back", "name=%s source=%s age_s=%u reason=\"%s\"",
            sb_log_escape(quoted, sizeof quoted, sb_name_text(&f->asked.question.name, name)),
            sb_source_text(offer->source), offer->age_s,
-           f->denied         ? "denial not believed"
+           f->denied         ? (f->doubt ? f->doubt : "denial not believed")
            : f->failure_text ? f->failure_text
                              : sb_status_text(f->failure));
 }
@@ -236,7 +239,7 @@ static void end_badly(sb_flight *f)
     sb_offer_fini(&untrusted);
     if (f->doubt && f->best.degraded && !f->best.capped)
         f->best.ede_text = f->doubt;
-    bool known = f->best.rank > SB_RANK_UNTRUSTED_NEGATIVE;
+    bool known = f->best.rank > SB_RANK_UNTRUSTED_POSITIVE;
     /* A doubted denial is looked at again when it may be confirmed, if that is sooner. */
     sb_ns recheck = f->settings->cache.recheck;
     if (f->confirm_in > 0 && f->confirm_in < recheck)
@@ -265,8 +268,9 @@ static sb_status failure_of(const sb_flight *f)
 
 static void settle_all(sb_flight *f)
 {
-    bool failed =
-        f->best.rank < SB_RANK_TRUSTED_NEGATIVE && f->best.rank != SB_RANK_UNTRUSTED_NEGATIVE;
+    bool failed = f->best.rank < SB_RANK_TRUSTED_NEGATIVE &&
+                  f->best.rank != SB_RANK_UNTRUSTED_NEGATIVE &&
+                  f->best.rank != SB_RANK_UNTRUSTED_POSITIVE;
     while (!sb_list_empty(&f->waiters)) {
         sb_query *query = sb_container_of(f->waiters.next, sb_query, link);
         bool refuses = f->best.degraded && (query->ask & SB_ASK_NO_DEGRADED);
@@ -441,6 +445,52 @@ void sb_flight_join(sb_engine *e, const sb_asked *asked, sb_query *query)
         sb_pool_dead(e->upstreams, sb_upstreams_pool(e->upstreams, &asked->question.name)))
         f->impatient = f->desperate = true;
     settle_early(f);
+}
+
+/* Only the failures of the network that was are forgotten: what was tried stays in the record. */
+static bool ground_flight(sb_map_node *node, void *context)
+{
+    (void)context;
+    sb_flight *f = sb_container_of(node, sb_flight, node);
+    if (!sb_op_running(&f->op))
+        return true;
+    for (unsigned i = 0; i < f->attempt_count; i++) {
+        sb_op_cancel(&f->attempts[i]->op);
+        take_tried(f, f->attempts[i]);
+        sb_offer_fini(&f->attempts[i]->offer);
+    }
+    f->attempt_count = f->attempts_ended = 0;
+    sb_offer_fini(&f->best);
+    f->failure = SB_UNREACHABLE;
+    f->failure_ede = SB_EDE_NONE;
+    f->doubt = NULL;
+    f->doubted = false;
+    f->confirm_in = 0;
+    sb_arena_fini(&f->arena);
+    sb_arena_init(&f->arena, SB_FLIGHT_ARENA_MAX);
+    return true;
+}
+
+static bool resume_flight(sb_map_node *node, void *context)
+{
+    (void)context;
+    sb_flight *f = sb_container_of(node, sb_flight, node);
+    if (!sb_op_running(&f->op))
+        return true;
+    start_rung(f, network_rung, SB_ARRAY_SIZE(network_rung));
+    if (f->attempt_count == 0)
+        sb_op_finish(&f->op, SB_NOTFOUND);
+    return true;
+}
+
+void sb_flights_ground(sb_engine *engine)
+{
+    sb_map_each(&engine->flights, ground_flight, NULL);
+}
+
+void sb_flights_resume(sb_engine *engine)
+{
+    sb_map_each(&engine->flights, resume_flight, NULL);
 }
 
 static bool cancel_flight(sb_map_node *node, void *context)

@@ -6,9 +6,11 @@
 #ifndef SB_RESOLVE_FLIGHT_H
 #define SB_RESOLVE_FLIGHT_H
 
+#include "net/loop.h"
 #include "net/revive.h"
 #include "resolve/engine.h"
 #include "resolve/hosts.h"
+#include "resolve/mobility.h"
 #include "resolve/refresh.h"
 #include "resolve/trouble.h"
 #include "resolve/verdict.h"
@@ -25,6 +27,7 @@ struct sb_engine {
     sb_resolv_conf *resolv;   /* the last that named a usable server, or NULL */
     sb_file_stat resolv_seen; /* … and the file it came from */
     bool resolv_bad;          /* the present file does not */
+    sb_loops *loops;
     sb_stats stats;
     sb_events events;
     sb_map flights;
@@ -32,7 +35,7 @@ struct sb_engine {
     uint32_t flight_number;
     sb_reviver *reviver;
     sb_doubts *doubts;
-    sb_ns doubt_until;
+    sb_mobility *mobility;
     sb_timer tick;
     uint64_t ticks;
     sb_timer probe, recovery;
@@ -88,6 +91,10 @@ void sb_engine_watch_dead(sb_engine *engine, const sb_question *failed);
 /* Joins the flight of the question, started if there is none; query may be NULL (refresh). */
 void sb_flight_join(sb_engine *engine, const sb_asked *asked, sb_query *query);
 void sb_flights_cancel(sb_engine *engine);
+/* The network changed: what is under way ends without a word / climbs its ladder anew. Its askers
+ * wait on. */
+void sb_flights_ground(sb_engine *engine);
+void sb_flights_resume(sb_engine *engine);
 
 /* Settles a waiter with an offer (borrowed), or with a failure when offer is NULL. */
 typedef struct sb_settling {

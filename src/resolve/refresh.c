@@ -55,9 +55,9 @@ static bool is_paused(sb_engine *e, const sb_asked *asked)
 
 void sb_refresh_used(sb_engine *e, const sb_asked *asked)
 {
-    sb_l1_key key = {.question = &asked->question, .view = asked->view};
+    sb_ctx ctx = sb_engine_ctx(e, e->settings);
     sb_l1_entry entry;
-    if (sb_l1_get(e->l1, &key, e->scratch, &entry) == SB_OK &&
+    if (sb_entry_find(&ctx, &asked->question, asked->view, true, &entry) &&
         sb_refresh_is_due(e->settings, &entry, sb_l1_now(e->l1)) && !is_paused(e, asked))
         refresh(e, asked);
 }
@@ -65,10 +65,11 @@ void sb_refresh_used(sb_engine *e, const sb_asked *asked)
 /* Due soon, or not there at all. */
 static bool wants_warming(sb_engine *e, const sb_asked *asked)
 {
-    sb_l1_key key = {.question = &asked->question, .view = asked->view};
+    sb_ctx ctx = sb_engine_ctx(e, e->settings);
     sb_l1_entry entry;
     sb_tick now = sb_l1_now(e->l1);
-    if (sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &entry) != SB_OK)
+    if (!sb_entry_find(&ctx, &asked->question, asked->view, false, &entry) ||
+        sb_entry_moved(&ctx, &entry))
         return true;
     if (now >= entry.life.learned && now - entry.life.learned < WARM_EVERY_S * SB_TICKS_PER_S)
         return false;

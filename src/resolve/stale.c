@@ -17,8 +17,7 @@ static bool load(const sb_ctx *ctx, const sb_asked *asked, unsigned variant, sb_
     sb_question question = asked->question;
     question.dnssec_ok ^= (bool)(variant & 1);
     question.checking_disabled ^= (bool)(variant & 2);
-    sb_l1_key key = {.question = &question, .view = asked->view};
-    return sb_l1_get(ctx->l1, &key, ctx->scratch, ret_entry) == SB_OK &&
+    return sb_entry_find(ctx, &question, asked->view, true, ret_entry) &&
            !sb_doubt_shuns(ctx, asked, question.type, (sb_kind)ret_entry->kind) &&
            sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) != SB_DEAD;
 }
@@ -74,8 +73,8 @@ static bool stale_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *ret_o
     offer.hit = true;
     offer.age_s = now > entry.life.learned ? (now - entry.life.learned) / SB_TICKS_PER_S : 0;
     sb_freshness freshness = sb_l1_freshness(&entry, now);
-    if (freshness == SB_FRESH && !exact)
-        freshness = SB_DUE; /* true, but not quite what was asked */
+    if (freshness == SB_FRESH && (!exact || sb_entry_moved(ctx, &entry)))
+        freshness = SB_DUE; /* true, but not quite what was asked, or elsewhere */
     switch (freshness) {
     case SB_FRESH: /* a live question whose upstream failed */
         offer.rank = positive ? SB_RANK_FRESH_POSITIVE : SB_RANK_TRUSTED_NEGATIVE;

@@ -3,6 +3,8 @@
 #include "resolve/strategy.h"
 
 #include "dns/rdata.h"
+#include "resolve/mobility.h"
+#include "resolve/scope.h"
 
 sb_offer sb_offer_init(sb_strategy_id strategy, sb_source source, sb_rank rank)
 {
@@ -53,16 +55,60 @@ sb_answer *sb_answer_of_entry(const sb_l1_entry *entry)
     return answer;
 }
 
-static bool positive_entry(const sb_ctx *ctx, const sb_question *question, uint32_t view)
+/* network 0: learned on any. */
+static bool positive_entry(const sb_ctx *ctx, const sb_question *question, uint32_t view,
+                           uint32_t network)
 {
     sb_l1_entry entry;
     sb_l1_key key = {.question = question, .view = view};
     return sb_l1_find(sb_l1_reader_of(ctx->l1), &key, ctx->scratch, &entry) == SB_OK &&
-           entry.kind == SB_KIND_POSITIVE && sb_l1_freshness(&entry, sb_l1_now(ctx->l1)) != SB_DEAD;
+           entry.kind == SB_KIND_POSITIVE && (network == 0 || entry.network == network) &&
+           sb_l1_freshness(&entry, sb_l1_now(ctx->l1)) != SB_DEAD;
+}
+
+static bool load(const sb_ctx *ctx, const sb_question *question, uint32_t view, bool used,
+                 sb_l1_entry *ret_entry)
+{
+    sb_l1_key key = {.question = question, .view = view};
+    return (used ? sb_l1_get(ctx->l1, &key, ctx->scratch, ret_entry)
+                 : sb_l1_find(sb_l1_reader_of(ctx->l1), &key, ctx->scratch, ret_entry)) == SB_OK;
+}
+
+bool sb_entry_find(const sb_ctx *ctx, const sb_question *question, uint32_t view, bool used,
+                   sb_l1_entry *ret_entry)
+{
+    uint32_t network = sb_mobility_network(ctx->mobility), scoped = sb_scope_view(view, network);
+    if (network == 0 || !load(ctx, question, scoped, used, ret_entry) ||
+        ret_entry->network != network || sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) == SB_DEAD)
+        return load(ctx, question, view, used, ret_entry);
+    if (!(ret_entry->flags & SB_L1_TENTATIVE))
+        return true;
+    sb_tick learned = ret_entry->life.learned;
+    if (load(ctx, question, view, used, ret_entry) && ret_entry->life.learned > learned)
+        return true;
+    return load(ctx, question, scoped, false, ret_entry);
+}
+
+bool sb_entry_moved(const sb_ctx *ctx, const sb_l1_entry *entry)
+{
+    uint32_t network = sb_mobility_network(ctx->mobility);
+    return network != 0 && entry->network != 0 && !sb_scope_same(network, entry->network);
+}
+
+bool sb_scoped_known(const sb_ctx *ctx, const sb_asked *asked)
+{
+    uint32_t network = sb_mobility_network(ctx->mobility);
+    sb_l1_entry entry;
+    return network != 0 &&
+           load(ctx, &asked->question, sb_scope_view(asked->view, network), false, &entry) &&
+           entry.network == network && entry.kind == SB_KIND_POSITIVE &&
+           !(entry.flags & SB_L1_TENTATIVE) &&
+           sb_l1_freshness(&entry, sb_l1_now(ctx->l1)) != SB_DEAD;
 }
 
 static bool known(const sb_ctx *ctx, const sb_asked *asked, uint16_t type)
 {
+    uint32_t network = sb_mobility_network(ctx->mobility);
     sb_question question = asked->question;
     question.type = type;
     for (unsigned variant = 0; variant < 4; variant++) {
@@ -71,7 +117,9 @@ static bool known(const sb_ctx *ctx, const sb_asked *asked, uint16_t type)
         /* What was never validated vouches for those alone who want it so. */
         if (question.checking_disabled && !asked->question.checking_disabled)
             continue;
-        if (positive_entry(ctx, &question, asked->view))
+        if (positive_entry(ctx, &question, asked->view, 0) ||
+            (network != 0 &&
+             positive_entry(ctx, &question, sb_scope_view(asked->view, network), network)))
             return true;
     }
     return false;

@@ -17,6 +17,7 @@
 typedef struct sb_hosts sb_hosts;
 typedef struct sb_doubts sb_doubts;
 typedef struct sb_reviver sb_reviver;
+typedef struct sb_mobility sb_mobility;
 
 typedef struct sb_ctx {
     sb_env *env;
@@ -29,7 +30,7 @@ typedef struct sb_ctx {
     sb_l1_buffer *scratch; /* one look-up at a time */
     sb_reviver *reviver;
     sb_doubts *doubts;
-    sb_ns doubt_until; /* end of the doubt window after a network change */
+    sb_mobility *mobility; /* the network we are on; NULL: not known */
 } sb_ctx;
 
 /* What is asked, with everything derived from it once. */
@@ -45,6 +46,7 @@ typedef struct sb_asked {
 typedef enum sb_rank {
     SB_RANK_NONE,
     SB_RANK_UNTRUSTED_NEGATIVE,
+    SB_RANK_UNTRUSTED_POSITIVE, /* a captive portal's, perhaps */
     SB_RANK_GUESS,
     SB_RANK_EMERGENCY,
     SB_RANK_STALE_NEGATIVE,
@@ -122,6 +124,14 @@ extern const sb_strategy sb_strategy_pin, sb_strategy_hosts, sb_strategy_cached,
 
 /* A cache entry as an answer; NULL when it does not check or memory is out. */
 sb_answer *sb_answer_of_entry(const sb_l1_entry *entry);
+/* The entry of a question on this network, in scratch: what was learned here for this network alone
+ * before what holds everywhere. used: marks it as in use. */
+bool sb_entry_find(const sb_ctx *ctx, const sb_question *question, uint32_t view, bool used,
+                   sb_l1_entry *ret_entry);
+/* Learned on another network than this: to be asked anew before it is served as fresh. */
+bool sb_entry_moved(const sb_ctx *ctx, const sb_l1_entry *entry);
+/* A positive entry for this very question that belongs to this network alone. */
+bool sb_scoped_known(const sb_ctx *ctx, const sb_asked *asked);
 /* Any positive address entry, pin or hosts line for the name, whatever its age: is it a known name?
  */
 /* Any positive entry for this very question, under whatever DO and CD. */

@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "resolve/mobility.h"
 
 bool sb_doubt_obeys(const sb_evidence *e, const char **ret_reason)
 {
@@ -167,7 +168,9 @@ bool sb_doubts_obeyed(const sb_doubts *doubts, const sb_name *name)
 
 bool sb_doubt_in_window(const sb_ctx *ctx)
 {
-    return sb_env_now(ctx->env) < ctx->doubt_until;
+    /* Before the change is understood the new network's servers may speak already. */
+    return sb_env_now(ctx->env) < sb_mobility_doubt_until(ctx->mobility) ||
+           sb_mobility_unsettled(ctx->mobility);
 }
 
 bool sb_doubt_shuns(const sb_ctx *ctx, const sb_asked *asked, uint16_t type, sb_kind kind)

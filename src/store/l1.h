@@ -18,6 +18,7 @@ typedef uint32_t sb_tick;
 typedef struct sb_l1_key {
     const sb_question *question;
     uint32_t view;
+    uint32_t network; /* for putting: where it was learned; 0: as the answer says */
 } sb_l1_key;
 #define SB_VIEW_ANY UINT32_MAX
 /* Pins and emergency addresses as entries: beside what was learned under the same question, never
@@ -33,6 +34,7 @@ enum {
     SB_L1_AD = 8,
     SB_L1_NO_SOA = 16,
     SB_L1_CHAIN_OPEN = 32,
+    SB_L1_TENTATIVE = 128, /* public, but kept for its network alone; a later public one wins */
     SB_L1_AGE_UNKNOWN = 64 /* derived on read: learned before a clock break; stale, age unknown */
 };
 
@@ -75,8 +77,9 @@ typedef enum sb_freshness {
     SB_STALE, /* expired, within its stale age (or age unknown) */
     SB_DEAD   /* past its last use */
 } sb_freshness;
-#define SB_L1_AHEAD_MAX (2 * SB_TICKS_PER_S) /* a reader's clock lags behind the writer's: a beat  \
-                                              */
+#define SB_L1_AHEAD_MAX                                                                            \
+    (2 * SB_TICKS_PER_S) /* a reader's clock lags behind the writer's: a beat                      \
+                          */
 static inline sb_freshness sb_l1_freshness(const sb_l1_entry *e, sb_tick now)
 {
     if (e->flags & SB_L1_AGE_UNKNOWN)

@@ -18,28 +18,28 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "shared between processes: no hidden
 #define SB_L1_FORMAT_MAX 255u /* a format beyond it is damage, not a newer version */
 #define SB_L1_BYTE_ORDER 0x01020304u
 #define SB_L1_PAGE 4096u
-#define SB_L1_UNIT 16u                        /* references count units of 16 bytes */
-#define SB_L1_FILE_MAX (UINT64_C(64) << 30)   /* what 32 bits of units reach */
+#define SB_L1_UNIT 16u                      /* references count units of 16 bytes */
+#define SB_L1_FILE_MAX (UINT64_C(64) << 30) /* what 32 bits of units reach */
 
 /* Page 0. [0, 64) is constant after creation and checksummed; the rest is written by the writer
  * only. */
 enum {
-    SB_L1_AT_MAGIC = 0,         /* u64 */
-    SB_L1_AT_FORMAT = 8,        /* u32 */
-    SB_L1_AT_BYTE_ORDER = 12,   /* u32 */
-    SB_L1_AT_SIZE = 16,         /* u64, of the file; a multiple of the page */
-    SB_L1_AT_SEED = 24,         /* u64, of both hashes; the only secret */
-    SB_L1_AT_BUCKETS = 32,      /* u32 */
-    SB_L1_AT_SLABS = 36,        /* u32 */
-    SB_L1_AT_SLAB_SHIFT = 40,   /* u32, 12 to 16 */
-    SB_L1_AT_SUM = 60,          /* u32 over [0, 60); 44..59 are zero */
-    SB_L1_AT_STAMP = 64,        /* u64: network u32, policy epoch u16, network epoch u16 (high) */
-    SB_L1_AT_RETIRED = 72,      /* u32: 1 = another inode has taken this one's place */
-    SB_L1_AT_UNKNOWN = 76,      /* u32 tick: what was learned before is of unknown age */
-    SB_L1_AT_ANCHOR_TURN = 80,  /* u64: its lowest bit names the valid copy of the anchor */
-    SB_L1_AT_CLIENT_TURN = 88,  /* u64: the same for the client settings */
-    SB_L1_AT_ANCHOR = 512,      /* two copies, each in its own 512-byte sector */
-    SB_L1_AT_CLIENT = 1536,     /* two copies */
+    SB_L1_AT_MAGIC = 0,        /* u64 */
+    SB_L1_AT_FORMAT = 8,       /* u32 */
+    SB_L1_AT_BYTE_ORDER = 12,  /* u32 */
+    SB_L1_AT_SIZE = 16,        /* u64, of the file; a multiple of the page */
+    SB_L1_AT_SEED = 24,        /* u64, of both hashes; the only secret */
+    SB_L1_AT_BUCKETS = 32,     /* u32 */
+    SB_L1_AT_SLABS = 36,       /* u32 */
+    SB_L1_AT_SLAB_SHIFT = 40,  /* u32, 12 to 16 */
+    SB_L1_AT_SUM = 60,         /* u32 over [0, 60); 44..59 are zero */
+    SB_L1_AT_STAMP = 64,       /* u64: network u32, policy epoch u16, network epoch u16 (high) */
+    SB_L1_AT_RETIRED = 72,     /* u32: 1 = another inode has taken this one's place */
+    SB_L1_AT_UNKNOWN = 76,     /* u32 tick: what was learned before is of unknown age */
+    SB_L1_AT_ANCHOR_TURN = 80, /* u64: its lowest bit names the valid copy of the anchor */
+    SB_L1_AT_CLIENT_TURN = 88, /* u64: the same for the client settings */
+    SB_L1_AT_ANCHOR = 512,     /* two copies, each in its own 512-byte sector */
+    SB_L1_AT_CLIENT = 1536,    /* two copies */
     SB_L1_COPY_STRIDE = 512
 };
 /* Page 1: upstreams, 128 × 32 bytes. Number 0 is "nobody"; its place holds the magic again, so
@@ -52,13 +52,13 @@ enum {
 
 typedef struct sb_l1_anchor {
     uint8_t boot_id[16];
-    int64_t boot_ns;      /* the instant `tick` began, in both clocks */
+    int64_t boot_ns; /* the instant `tick` began, in both clocks */
     int64_t wall_ns;
-    uint32_t tick;        /* also the heartbeat */
+    uint32_t tick; /* also the heartbeat */
     uint32_t policy_hash;
-    uint32_t clean;       /* 1: closed in order */
+    uint32_t clean; /* 1: closed in order */
     uint32_t reserved[4];
-    uint32_t sum;         /* over the bytes before */
+    uint32_t sum; /* over the bytes before */
 } sb_l1_anchor;
 _Static_assert(sizeof(sb_l1_anchor) == 64, "frozen");
 
@@ -131,7 +131,7 @@ enum {
     SB_L1_EXT_FUTURE = 8 /* skipped by readers that do not know it */
 };
 /* Flags that are the answer's own: a restamp leaves them. */
-#define SB_L1_CONTENT_FLAGS (SB_L1_AD | SB_L1_NO_SOA | SB_L1_CHAIN_OPEN)
+#define SB_L1_CONTENT_FLAGS (SB_L1_AD | SB_L1_NO_SOA | SB_L1_CHAIN_OPEN | SB_L1_TENTATIVE)
 
 /* Loads and stores of shared bytes: relaxed atomics, ordered by the named fences and stores around
  * them. */
@@ -194,7 +194,7 @@ typedef struct sb_l1_digest {
     uint64_t hash;
     uint32_t bucket[2];
     uint16_t tag;
-    uint8_t bits;              /* DO 1, CD 2 */
+    uint8_t bits; /* DO 1, CD 2 */
     size_t size;
     uint8_t question[SB_NAME_MAX + 5]; /* folded name, type, class: as a body begins */
 } sb_l1_digest;

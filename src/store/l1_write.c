@@ -44,7 +44,7 @@ sb_status sb_l1_put(sb_l1 *l1, const sb_l1_key *key, const sb_answer *answer,
     sb_l1_entry entry = {
         .life = *life,
         .view = key->view,
-        .network = answer->network,
+        .network = key->network ? key->network : answer->network,
         .flags = (uint16_t)(own | flags),
         .rcode = answer->rcode,
         .ancount = answer->ancount,
@@ -154,6 +154,27 @@ size_t sb_l1_remove_below(sb_l1 *l1, const sb_name *suffix)
     return remove_matching(l1, suffix, true);
 }
 
+size_t sb_l1_remove_tentative(sb_l1 *l1, const sb_question *question)
+{
+    size_t removed = 0;
+    sb_l1_digest d;
+    sb_l1_digest_question(&l1->g, question, &d);
+    for (unsigned i = 0; i < 2 * SB_L1_WAYS; i++) {
+        sb_l1_place place = (sb_l1_place)d.bucket[i / SB_L1_WAYS] * SB_L1_WAYS + i % SB_L1_WAYS;
+        unsigned tries = SB_L1_TRIES;
+        sb_l1_entry entry;
+        uint64_t way;
+        if (sb_l1_place_read(&l1->g, place, &tries, &l1->work, &entry, &way) != SB_L1_GOOD ||
+            !(entry.flags & SB_L1_TENTATIVE) || entry.body_size < d.size ||
+            memcmp(entry.body, d.question, d.size) != 0 || entry.dnssec_ok != (d.bits & 1) ||
+            entry.checking_disabled != (d.bits >> 1))
+            continue;
+        sb_l1_unlink(l1, place);
+        removed++;
+    }
+    return removed;
+}
+
 void sb_l1_used(sb_l1 *l1, const sb_l1_key *key)
 {
     sb_l1_entry entry;
@@ -243,8 +264,8 @@ static uint32_t upstream_number(sb_l1 *l1, const sb_addr *addr, uint32_t *ret_su
     for (i = 1; i < SB_L1_UPSTREAMS; i++) {
         if (memcmp(&l1->upstreams[i], addr, sizeof(*addr)) == 0)
             break;
-        if (vacant == 0 && (l1->upstreams[i].family == 0 ||
-                            l1->lap - l1->upstream_lap[i] > UPSTREAM_LAPS))
+        if (vacant == 0 &&
+            (l1->upstreams[i].family == 0 || l1->lap - l1->upstream_lap[i] > UPSTREAM_LAPS))
             vacant = i;
     }
     uint32_t sum = sb_l1_sum(addr, sizeof(*addr));
@@ -288,13 +309,16 @@ static size_t encode(sb_l1 *l1, const sb_l1_entry *e)
     at = put_u32(slot, at, e->life.expires);
     at = put_u32(slot, at, e->life.stale_until);
     at = put_u32(slot, at, e->network);
-    at = put_u32(slot, at, (uint32_t)e->body_size | (e->rcode & 0xfffu) << 16 |
-                               (uint32_t)(e->kind & 15) << 28);
-    at = put_u32(slot, at, (e->ancount & 0x3ffu) | (e->nscount & 0x3ffu) << 10 |
-                               (uint32_t)e->ttl_count << 20 | (e->dnssec_ok ? 1u << 30 : 0) |
-                               (e->checking_disabled ? 1u << 31 : 0));
-    at = put_u32(slot, at, upstream | (e->source & 31u) << 7 | ext << 12 |
-                               (e->protocol & 7u) << 16 | upstream_sum << 19);
+    at = put_u32(slot, at,
+                 (uint32_t)e->body_size | (e->rcode & 0xfffu) << 16 |
+                     (uint32_t)(e->kind & 15) << 28);
+    at =
+        put_u32(slot, at,
+                (e->ancount & 0x3ffu) | (e->nscount & 0x3ffu) << 10 | (uint32_t)e->ttl_count << 20 |
+                    (e->dnssec_ok ? 1u << 30 : 0) | (e->checking_disabled ? 1u << 31 : 0));
+    at = put_u32(slot, at,
+                 upstream | (e->source & 31u) << 7 | ext << 12 | (e->protocol & 7u) << 16 |
+                     upstream_sum << 19);
     if (ext & SB_L1_EXT_VIEW)
         at = put_u32(slot, at, e->view);
     if (ext & SB_L1_EXT_TTL)
@@ -305,8 +329,8 @@ static size_t encode(sb_l1 *l1, const sb_l1_entry *e)
         memcpy(slot + at, e->ttl_at, 2 * e->ttl_count);
     memcpy(slot + at + 2 * e->ttl_count, e->body, e->body_size);
     memset(slot + size, 0, 8); /* the last word is written whole */
-    uint64_t stamp = sb_l1_slot_stamp(&l1->g, slot, size, e->flags & (uint16_t)~SB_L1_AGE_UNKNOWN,
-                                      e->epoch);
+    uint64_t stamp =
+        sb_l1_slot_stamp(&l1->g, slot, size, e->flags & (uint16_t)~SB_L1_AGE_UNKNOWN, e->epoch);
     memcpy(slot, &stamp, sizeof(stamp));
     return size;
 }
@@ -336,12 +360,11 @@ static void drop_twins(sb_l1 *l1, const sb_l1_digest *d, const sb_l1_entry *entr
         if (twin == place || sb_l1_way_ref(way) == 0 || sb_l1_way_tag(way) != d->tag ||
             sb_l1_way_view(way) != sb_l1_view_tag(entry->view))
             continue;
-        bool good =
-            sb_l1_slot_read(&l1->g, sb_l1_way_ref(way), &l1->work, &old) == SB_L1_GOOD;
-        if (good && (old.view != entry->view || old.body_size < d->size ||
-                     memcmp(old.body, d->question, d->size) != 0 ||
-                     old.dnssec_ok != entry->dnssec_ok ||
-                     old.checking_disabled != entry->checking_disabled))
+        bool good = sb_l1_slot_read(&l1->g, sb_l1_way_ref(way), &l1->work, &old) == SB_L1_GOOD;
+        if (good &&
+            (old.view != entry->view || old.body_size < d->size ||
+             memcmp(old.body, d->question, d->size) != 0 || old.dnssec_ok != entry->dnssec_ok ||
+             old.checking_disabled != entry->checking_disabled))
             continue; /* another question with the same tag */
         l1->stats.dropped += !good;
         sb_l1_unlink(l1, twin);
@@ -358,8 +381,7 @@ sb_status sb_l1_store(sb_l1 *l1, const sb_l1_entry *entry)
     unsigned class = size ? sb_l1_class_for(l1, size) : 0;
     sb_l1_entry old;
     sb_l1_place place = SB_L1_NOWHERE;
-    if (class != 0 &&
-        sb_l1_lookup(&l1->g, &digest, entry->view, &l1->work, &old, &place) != SB_OK)
+    if (class != 0 && sb_l1_lookup(&l1->g, &digest, entry->view, &l1->work, &old, &place) != SB_OK)
         place = SB_L1_NOWHERE;
     uint32_t ref = class ? sb_l1_slot_take(l1, class, place) : 0;
     if (ref == 0) {

@@ -61,6 +61,8 @@ SB_MUST_USE sb_status sb_l1_remove(sb_l1 *l1, const sb_l1_key *key);
  * stay. Returns how many. Bounded by the file's size. */
 size_t sb_l1_remove_name(sb_l1 *l1, const sb_name *name);
 size_t sb_l1_remove_below(sb_l1 *l1, const sb_name *suffix);
+/* What is kept of that question (name folded, its DO and CD) tentatively, on whatever network. */
+size_t sb_l1_remove_tentative(sb_l1 *l1, const sb_question *question);
 /* An outside reader or worker used it. Never writes into the file. */
 void sb_l1_used(sb_l1 *l1, const sb_l1_key *key);
 /* Use count since learned (saturating), for prefetch. */

@@ -66,7 +66,7 @@ static void read_all(const void *base, size_t size)
     for (unsigned i = 0; i < 16; i++) {
         sb_question question;
         l1_sample_question(i, &question);
-        sb_l1_key key = {&question, i % 2 ? SB_VIEW_ANY : 0};
+        sb_l1_key key = {.question = &question, .view = i % 2 ? SB_VIEW_ANY : 0};
         if (sb_l1_find(&reader, &key, &buffer, &entry) == SB_OK)
             check_entry(&entry);
     }
@@ -139,7 +139,7 @@ static void write_all(fake_env *fake)
         l1_sample_make(&sample, i, i, l1_sample_filler(i, i, 1500));
         sb_tick now = sb_l1_now(l1);
         sb_l1_life life = {now, now + 8, now + 8, now + 80};
-        sb_l1_key key = {&sample.question, 0};
+        sb_l1_key key = {.question = &sample.question, .view = 0};
         if (sb_l1_put(l1, &key, &sample.answer, &life, SB_L1_PLAIN) == SB_OK) {
             check(sb_l1_get(l1, &key, &buffer, &entry) == SB_OK);
             check(entry.body_size == sample.answer.body_size &&

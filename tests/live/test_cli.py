@@ -541,10 +541,10 @@ def config_check():
             f.write("cache:\n  szie: 1MiB\n")
         one_line(cli("config", "check", bad), USAGE, f"{bad}:2:3", "cache.szie", "size")
         with open(a.config, "a", encoding="utf-8") as f:
-            f.write("query: {doubt_window: 5m}\n")
+            f.write("health: {alert: {after: 3}}\n")
         said = cli("config", "check", a.config)
         equal((said.code, said.lines), (OK, [f"{a.config}: ok"]), "without effect")
-        check("query.doubt_window" in said.err and said.err.count("\n") == 1, said.err)
+        check("health.alert" in said.err and said.err.count("\n") == 1, said.err)
         equal(len(cli("config", "check", a.config, "--json").json["warnings"]), 1, "json")
         said = cli("config", "check", env={"MLFLOW_FALLBACK_IP": "10.0.0.1"})
         check(said.code == OK and "MLFLOW_FALLBACK_IP" in said.err, said.err)

@@ -75,8 +75,8 @@ static int remove_folder(void **state)
 static sb_l1 *open_cache(posix_env *posix, const plan *p, sb_why *why)
 {
     sb_l1 *l1 = NULL;
-    sb_l1_options options = {.path = p->path, .size_bytes = p->size_bytes, .mode = 0600,
-                             .group = -1, .policy_hash = 1};
+    sb_l1_options options = {
+        .path = p->path, .size_bytes = p->size_bytes, .mode = 0600, .group = -1, .policy_hash = 1};
     posix_env_init(posix);
     if (sb_l1_open(&posix->env, &options, &l1, why) != SB_OK)
         return NULL;
@@ -89,7 +89,7 @@ static sb_status put(sb_l1 *l1, const plan *p, unsigned number, uint32_t version
     sb_tick now = sb_l1_now(l1);
     sb_l1_life life = {now, now + 8 * sample.answer.ttl_s, now + 8 * sample.answer.ttl_s,
                        now + 8 * 3 * 86400};
-    sb_l1_key key = {&sample.question, 0};
+    sb_l1_key key = {.question = &sample.question, .view = 0};
     return sb_l1_put(l1, &key, &sample.answer, &life, SB_L1_PLAIN);
 }
 
@@ -99,7 +99,7 @@ static int64_t version_of(const sb_l1_reader *reader, const plan *p, unsigned nu
     sb_question question;
     sb_l1_entry entry;
     l1_sample_question(number, &question);
-    sb_l1_key key = {&question, 0};
+    sb_l1_key key = {.question = &question, .view = 0};
     if (sb_l1_find(reader, &key, &buffer, &entry) != SB_OK)
         return ABSENT;
     return l1_sample_check(&entry, number, p->filler_max, &scratch);
@@ -121,7 +121,7 @@ static _Noreturn void child_writes(const plan *p, uint64_t child_seed, uint32_t 
         report r = {.number = number, .version = what < 90 ? (int32_t)version : -1};
         sb_question question;
         l1_sample_question(number, &question);
-        sb_l1_key key = {&question, 0};
+        sb_l1_key key = {.question = &question, .view = 0};
         sb_status status = SB_OK;
         if (what < 95) {
             if (write(out, &r, sizeof(r)) != sizeof(r))
@@ -146,7 +146,7 @@ static _Noreturn void child_writes(const plan *p, uint64_t child_seed, uint32_t 
 
 typedef struct ledger {
     int64_t version[NAMES_MAX];
-    report last;          /* done == 0: it was doing that when it died */
+    report last; /* done == 0: it was doing that when it died */
     uint32_t evictions;
     uint32_t next_version;
     uint64_t puts;
@@ -324,7 +324,7 @@ static void check_image(const plan *p, const uint8_t *image, sb_rand *rand, uint
             unsigned number = (unsigned)sb_rand_below(rand, p->names);
             sb_question question;
             l1_sample_question(number, &question);
-            sb_l1_key key = {&question, 0};
+            sb_l1_key key = {.question = &question, .view = 0};
             assert_int_equal(put(l1, p, number, i), SB_OK);
             assert_int_equal(version_of(sb_l1_reader_of(l1), p, number), i);
             if (i % 8 == 0) {
@@ -491,12 +491,9 @@ int main(int argc, char **argv)
         seed = strtoull(argv[1], NULL, 10);
     print_message("# seed %llu (give another as argument)\n", (unsigned long long)seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kill),
-        cmocka_unit_test(test_kill_while_evicting),
-        cmocka_unit_test(test_power_loss),
-        cmocka_unit_test(test_replaced_and_removed),
-        cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_locked),
+        cmocka_unit_test(test_kill),       cmocka_unit_test(test_kill_while_evicting),
+        cmocka_unit_test(test_power_loss), cmocka_unit_test(test_replaced_and_removed),
+        cmocka_unit_test(test_truncated),  cmocka_unit_test(test_locked),
     };
     return cmocka_run_group_tests_name("l1_crash", tests, make_folder, remove_folder);
 }

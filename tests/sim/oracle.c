@@ -23,6 +23,7 @@ typedef struct parsed {
     int last_id; /* of the end of the chain */
     int ede;
     bool stale;     /* EDE says so */
+    int private_of; /* the network its address belongs to; -1 public */
     uint8_t origin; /* of the addresses; ORIGIN_ZONE for negatives */
     bool positive;  /* has records of the type asked */
     uint32_t ttl_least_s, ttl_most_s;
@@ -43,6 +44,7 @@ static bool take_denial(oracle *o, parsed *p, int last_id);
 static void date(oracle *o, parsed *p);
 static void judge_failure(oracle *o, const parsed *p, const oracle_key *key);
 static void judge_special(oracle *o, const parsed *p);
+static void judge_place(oracle *o, const parsed *p);
 static void judge_age(oracle *o, const parsed *p, const oracle_key *key);
 static void judge_history(oracle *o, const parsed *p, const oracle_key *key);
 static void judge_denied(oracle *o, const parsed *p);
@@ -121,6 +123,11 @@ void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, s
         if (i / 12 != (unsigned)p.id && !o->open_chains)
             continue;
         oracle_key *other = &o->keys[i];
+        /* Of a name that is public on some networks the denial holds on those. */
+        const zone_node *node = &o->z->nodes[i / 12];
+        bool shared = node->split && (!node->split_always || i % 12 / 4 == SLOT_TXT);
+        for (unsigned n = 0; shared && n < ORACLE_NETWORKS; n++)
+            o->away[n][i].known = o->away[n][i].known_positive = false;
         other->known_positive = false;
         if (at > other->denied_at)
             other->denied_at = at;
@@ -162,6 +169,7 @@ void oracle_judge(oracle *o, const oracle_reply *reply)
         must_answer(o, &p, key, "an empty answer"); /* by which right, EDNS would tell */
         return;
     }
+    judge_place(o, &p);
     date(o, &p);
     judge_age(o, &p, key);
     judge_history(o, &p, key);
@@ -178,63 +186,12 @@ void oracle_silence(oracle *o, const sb_question *question, sb_ns asked_at)
                 (double)(asked_at - 3600 * SB_S) / (double)SB_S);
 }
 
-void oracle_forget(oracle *o, const sb_name *name)
-{
-    int id = name ? zone_node_id(name) : -1;
-    o->reset_at = sim_now(o->s);
-    if (!name)
-        memset(o->denials_since, 0, sizeof o->denials_since);
-    for (unsigned i = 0; i < ZONE_NODES_MAX; i++) { /* with the denial goes what stood before it */
-        if (!name || i == (unsigned)id)
-            memset(o->denial_seen_cd[i], 0, sizeof o->denial_seen_cd[i]);
-    }
-    for (unsigned i = 0; i < ORACLE_KEYS; i++) {
-        if (name && i / 12 != (unsigned)id)
-            continue;
-        oracle_key *key = &o->keys[i];
-        key->known = key->known_positive = false;
-        key->fresh_until = key->answered_at = 0;
-        key->claim_count = 0;
-    }
-}
-
-void oracle_power_lost(oracle *o)
-{
-    o->power_at = sim_now(o->s);
-    memset(o->denial_seen, 0, sizeof o->denial_seen);
-    memset(o->name_denied, 0, sizeof o->name_denied);
-}
-
-void oracle_slept(oracle *o, sb_ns duration)
-{
-    sb_ns since = sim_now(o->s) - duration - 10 * SB_S;
-    sb_ns *cell = &o->said[0][0][0];
-    for (size_t i = 0; i < sizeof o->said / sizeof *cell; i++)
-        cell[i] += cell[i] > since ? duration : 0;
-    cell = &o->denied[0][0][0];
-    for (size_t i = 0; i < sizeof o->denied / sizeof *cell; i++)
-        cell[i] += cell[i] > since ? duration : 0;
-    cell = &o->lied[0][0];
-    for (size_t i = 0; i < sizeof o->lied / sizeof *cell; i++)
-        cell[i] += cell[i] > since ? duration : 0;
-    for (unsigned i = 0; i < ZONE_NODES_MAX; i++)
-        o->lied_denial[i] += o->lied_denial[i] > since ? duration : 0;
-    cell = &o->denied_bare[0][0];
-    for (size_t i = 0; i < sizeof o->denied_bare / sizeof *cell; i++)
-        cell[i] += cell[i] > since ? duration : 0;
-    /* So does the look at the hosts file. */
-    for (unsigned i = 0; i < ZONE_NODES_MAX; i++) {
-        o->hosts_since[i] += o->hosts_since[i] > since ? duration : 0;
-        o->hosts_until[i] +=
-            o->hosts_until[i] > since && o->hosts_until[i] < SB_NEVER / 4 ? duration : 0;
-    }
-    if (o->healthy_since != SB_NEVER)
-        o->healthy_since = sim_now(o->s);
-}
-
 bool oracle_knows(oracle *o, const sb_question *question)
 {
     const oracle_key *key = oracle_key_of(o, question);
+    if (key && o->z->nodes[(key - o->keys) / 12].split &&
+        sim_now(o->s) < o->settled_at + PATIENCE_MOST)
+        return false;
     return key && key->known && key->known_since > key->denied_at &&
            sim_now(o->s) < key->known_until && !o->open_chains;
 }
@@ -247,6 +204,8 @@ bool oracle_needless(oracle *o, const sb_question *question)
         return false;
     if (key->fresh_seen_at <= key->denied_at || key->said_at > key->fresh_seen_at)
         return false;
+    if (key->fresh_seen_at < o->moved_at + SLACK) /* on another network: verified anew */
+        return false;
     sb_ns margin = SLACK + (sb_ns)key->fresh_ttl_s * SB_S / 10;
     return sim_now(o->s) + margin < key->fresh_until;
 }
@@ -256,6 +215,7 @@ static bool take_apart(oracle *o, parsed *p)
     const oracle_reply *r = p->reply;
     p->ede = SB_EDE_NONE;
     p->origin = ORIGIN_ZONE;
+    p->private_of = -1;
     p->ttl_least_s = UINT32_MAX;
     const zone_node *node = zone_find(o->z, &r->question.name);
     p->id = node ? node->id : -1;
@@ -384,6 +344,10 @@ static bool take_record(oracle *o, parsed *p, const sb_record *rec, int *at_id)
     }
     p->positive = true;
     p->lie = p->lie || p->origin == ORIGIN_LIE;
+    if (p->origin == ORIGIN_PRIVATE) { /* the zone's, on that network */
+        p->private_of = rec->type == SB_TYPE_AAAA ? rdata[15] : rdata[3];
+        p->origin = ORIGIN_ZONE;
+    }
     if (p->origin == ORIGIN_FORGED)
         return wrong(o, p, "a forged answer was believed");
     if ((int)id != *at_id)
@@ -485,7 +449,7 @@ static void date(oracle *o, parsed *p)
                         c->negative ? "denied" : "there");
             return;
         }
-        if (!c->negative && v->count && c->slot != SLOT_CNAME) {
+        if (!c->negative && v->count && p->private_of < 0 && c->slot != SLOT_CNAME) {
             unsigned n = 0;
             sb_msg_iter it = sb_msg_records(&p->msg, SB_SECTION_ANSWER);
             sb_record rec;
@@ -577,6 +541,8 @@ static void must_answer(oracle *o, const parsed *p, const oracle_key *key, const
 {
     const oracle_reply *r = p->reply;
     sb_ns now = sim_now(o->s);
+    if (o->z->nodes[p->id].split && r->asked_at < o->settled_at + PATIENCE_MOST)
+        return; /* asked while it was not known where we are */
     if (o->trouble || r->patience < PATIENCE_MOST + SLACK || !key->known || now >= key->known_until)
         return;
     bool failure = p->msg.rcode != SB_RCODE_NOERROR && p->msg.rcode != SB_RCODE_NXDOMAIN;
@@ -663,12 +629,13 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
         if (p->msg.flags & SB_FLAG_AD)
             oracle_fail(o, "%s: stale with AD", oracle_text(q));
         if (now + SB_S / 4 < key->fresh_until && key->fresh_seen_at > key->denied_at &&
-            key->said_at <= key->fresh_seen_at && !o->trouble)
+            key->said_at <= key->fresh_seen_at && !o->trouble &&
+            (!key->tentative || key->fresh_seen_at > o->moved_at))
             oracle_fail(o, "%s: stale although fresh until %.3f s", oracle_text(q),
                         (double)(key->fresh_until - 3600 * SB_S) / (double)SB_S);
         if (o->quick && !o->trouble && !o->z->nodes[p->id].protect &&
             o->healthy_since != SB_NEVER && r->asked_at - o->healthy_since > HEAL_TIME &&
-            resolves(o, (unsigned)p->id, r->asked_at))
+            r->asked_at > o->doubt_until + HEAL_TIME && resolves(o, (unsigned)p->id, r->asked_at))
             oracle_fail(o, "%s: stale although all servers have been good for long",
                         oracle_text(q));
         return;
@@ -700,6 +667,19 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
     if (now >= p->said + (sb_ns)o->limits.ttl_max_s * SB_S + SLACK && p->positive &&
         o->limits.ttl_max_s >= o->limits.ttl_min_s && p->ttl_most_s > o->limits.stale_ttl_s)
         oracle_fail(o, "%s: beyond the cap with TTL %u", oracle_text(q), p->ttl_most_s);
+}
+
+/* A14: a private answer is served on its own network only, but for the moment in which a move is
+ * noticed. */
+static void judge_place(oracle *o, const parsed *p)
+{
+    if (p->private_of < 0 || p->private_of == (int)o->network)
+        return;
+    bool unnoticed = sim_now(o->s) <= o->moved_at + ORACLE_NOTICED ||
+                     (o->left_at && o->left_at <= o->moved_at + ORACLE_NOTICED);
+    if (p->private_of != (int)o->network_before || !unnoticed)
+        oracle_fail(o, "%s: an address of network %d, served on %u",
+                    oracle_text(&p->reply->question), p->private_of, o->network);
 }
 
 static void note_lie(oracle *o, const parsed *p, sb_ns at)
@@ -779,6 +759,10 @@ static void judge_denied(oracle *o, const parsed *p)
                         (double)(seen - 3600 * SB_S) / (double)SB_S);
         return;
     }
+    if (o->z->nodes[p->id].split && p->reply->asked_at < o->settled_at + PATIENCE_MOST)
+        return; /* denied by whom, and of which network? */
+    if (denied < o->doubt_until + SLACK)
+        return; /* shown, but soon after a move it is not believed */
     /* A power loss may bring back what the denial had removed, beside the denial. */
     if (p->stale || !p->serial || !p->reply->edns || denied <= o->power_at)
         return;
@@ -801,7 +785,8 @@ static void judge_denied(oracle *o, const parsed *p)
 static void judge_history(oracle *o, const parsed *p, const oracle_key *key)
 {
     sb_ns now = sim_now(o->s);
-    if (o->trouble || !key->known || now >= key->known_until || key->denied_at > key->seen_at)
+    if (o->trouble || !key->known || now >= key->known_until || key->denied_at > key->seen_at ||
+        key->tentative)
         return;
     for (unsigned i = 0; i < p->claim_count; i++) {
         const oracle_claim *c = &p->claims[i];
@@ -826,6 +811,8 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     sb_ns now = sim_now(o->s);
     if (p->stale || !p->reply->edns || (!p->positive && !p->serial))
         return; /* proves nothing new */
+    if (o->z->nodes[p->id].split && p->reply->asked_at < o->settled_at + PATIENCE_MOST)
+        return; /* not kept before it is known where it belongs */
     if (p->reply->asked_at <= o->reset_at)
         return; /* settled before what was known had to go, perhaps */
     /* Capped: within the authority's TTL, but due. */
@@ -834,12 +821,20 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
         key->known = true;
         key->known_since = now;
     }
+    bool again = key->tentative && key->claim_count == p->claim_count &&
+                 memcmp(key->claims, p->claims, sizeof key->claims) == 0;
+    /* The message to this very question: what was said to others is kept for them. */
+    key->tentative = again || (key->said_at < p->said_last ? key->said_at : p->said_last) <
+                                  o->doubt_until + SLACK;
+    /* Elsewhere there is no more than what was known before. */
     sb_ns until = now + o->limits.keep_least;
-    if (!due && until > key->known_until)
+    if (!due && !key->tentative && until > key->known_until)
         key->known_until = until;
     /* Shown while the denial waits for the first server's word, it does not outlast it. */
     bool waits = p->said_last <= key->denied_at && now - key->denied_at < HELD_MOST;
-    if (p->positive && !waits && (!key->known_positive || key->positive_since <= key->denied_at)) {
+    bool old = due && key->denied_at > p->said; /* shown after all, and before it is denied */
+    if (p->positive && !old && !waits &&
+        (!key->known_positive || key->positive_since <= key->denied_at)) {
         key->known_positive = true;
         /* Denied while it waited: that may have been heard, but not believed, before. */
         key->positive_since = key->denied_at > p->reply->asked_at ? p->reply->asked_at : now;

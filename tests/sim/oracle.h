@@ -12,6 +12,8 @@
 #define ORACLE_CLAIMS_MAX 24
 /* A step of the wall clock that a program cannot tell from time passing across a reboot. */
 #define ORACLE_SMALL_STEP (2 * SB_S)
+#define ORACLE_NETWORKS 3
+#define ORACLE_NOTICED (200 * SB_MS) /* a move, with room (D3: 100 ms) */
 
 /* What one record, or a denial, says. */
 typedef struct oracle_claim {
@@ -30,6 +32,7 @@ typedef struct oracle_key {
     sb_ns fresh_seen_at;
     uint32_t fresh_ttl_s;
     sb_ns seen_at;
+    bool tentative; /* seen shortly after a move: perhaps for this network alone */
     sb_ns
         answered_at; /* a server's positive answer was seen: doubt began anew then, if not later */
     unsigned claim_count;
@@ -74,7 +77,15 @@ typedef struct oracle {
     sb_ns pin_since[ZONE_NODES_MAX], pin_until[ZONE_NODES_MAX];
     sb_ns hosts_since[ZONE_NODES_MAX],
         hosts_until[ZONE_NODES_MAX]; /* grace: edges of two seconds */
-    char failure[400];               /* first broken law; empty: none */
+    /* The network we are on, and the one before; it is noticed by settled_at. */
+    unsigned network, network_before;
+    sb_ns moved_at, settled_at, left_at, doubt_until;
+    sb_ns doubt_window;
+    /* What is known of split names on the networks where we are not. */
+    oracle_key away[ORACLE_NETWORKS][ORACLE_KEYS];
+    sb_ns away_denial[ORACLE_NETWORKS][ZONE_NODES_MAX][3];
+    sb_ns away_name_denied[ORACLE_NETWORKS][ZONE_NODES_MAX];
+    char failure[400]; /* first broken law; empty: none */
     uint64_t judged, stale_seen, negatives_seen, doubted_seen, failures_seen, positives_seen;
 } oracle;
 
@@ -100,6 +111,11 @@ bool oracle_knows(oracle *o, const sb_question *question);
 void oracle_silence(oracle *o, const sb_question *question, sb_ns asked_at);
 /* Why it is allowed not to know any more: all, or one name. */
 void oracle_forget(oracle *o, const sb_name *name);
+/* The machine is on that network now, which is recognised by settled_at at the latest. */
+void oracle_moved(oracle *o, unsigned network, sb_ns settled_at);
+/* It is in no network / the program began anew, and looks around. */
+void oracle_left(oracle *o);
+void oracle_started(oracle *o);
 /* An earlier disk may have what was denied since. */
 void oracle_power_lost(oracle *o);
 /* The machine slept: what was on its way came later. */

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "conf/yaml.h"
+#include "net/loop.h"
 
 static void line_run(scene *sc, char *line);
 static void words_run(scene *sc, char **words, unsigned n, char *rest);
@@ -593,6 +594,25 @@ static void do_stat(scene *sc, char **words, unsigned n, char *rest)
     scene_fail(sc, "%s is no counter", words[1]);
 }
 
+/* network N [unknown] | network none | network refused: where the machine is (sim_network_set);
+ * unknown: the gateway has not been met yet; known N: now it has. refused: no netlink from now on.
+ */
+static void do_network(scene *sc, char **words, unsigned n, char *rest)
+{
+    (void)rest;
+    uint64_t number = 0;
+    if (strcmp(words[1], "refused") == 0)
+        sim_netlink_refuse(sc->s, SB_PERM);
+    else if (strcmp(words[1], "known") == 0 && n > 2 &&
+             sb_parse_u64(words[2], strlen(words[2]), 200, &number) && number > 0)
+        sim_network_hardware(sc->s, (unsigned)number);
+    else if (strcmp(words[1], "none") == 0 ||
+             (sb_parse_u64(words[1], strlen(words[1]), 200, &number) && number > 0))
+        sim_network_set(sc->s, (unsigned)number, n < 3 || strcmp(words[2], "unknown") != 0);
+    else
+        scene_fail(sc, "network N [unknown] | known N | none | refused");
+}
+
 /* forge N: that many wrong packets, on the right port, race each query from now on. */
 static void do_forge(scene *sc, char **words, unsigned n, char *rest)
 {
@@ -616,7 +636,7 @@ static const command commands[] = {
     {"flush", 1, do_flush},       {"asked", 3, do_asked},      {"stat", 3, do_stat},
     {"forge", 1, do_forge},       {"link", 2, do_link},        {"warm", 0, scene_warm},
     {"load", 1, scene_load},      {"change", 0, scene_change}, {"delete", 0, scene_delete},
-    {"loaded", 3, scene_loaded},
+    {"loaded", 3, scene_loaded},  {"network", 1, do_network},
 };
 
 static void words_run(scene *sc, char **words, unsigned n, char *rest)
@@ -704,9 +724,12 @@ static void queried(void *context, const sim_packet *p)
         server *sv = &sc->servers[i];
         if (!sb_addr_equal(&p->to, &sv->host.addr) || (p->stream && p->size == 0))
             continue;
+        bool parsed = !p->stream && sb_msg_parse(p->bytes, p->size, &query) == SB_OK;
+        if (parsed && query.has_question && sb_loop_is_probe(&query.question.name))
+            return; /* nobody's question */
         sv->tally++;
         load_query(sc->load);
-        if (p->stream || sb_msg_parse(p->bytes, p->size, &query) != SB_OK)
+        if (!parsed)
             return;
         for (unsigned k = 0; k < sc->forgeries; k++) {
             uint8_t bytes[SB_EDNS_UDP_SIZE];

@@ -93,6 +93,26 @@ static void reset_conns(server *sv)
     }
 }
 
+/* As a forwarder that forgets nothing: questions to us, answers to whoever asked. */
+static void forward(server *sv, const sb_msg *query, const sb_addr *from, const uint8_t *bytes,
+                    size_t size)
+{
+    const sb_addr us = sb_addr_4((const uint8_t[4]){127, 0, 0, 1}, 53);
+    unsigned n = SB_ARRAY_SIZE(sv->forwarded);
+    if (!(query->flags & SB_FLAG_QR)) {
+        unsigned at = sv->forwards++ % n;
+        sv->forwarded[at].id = query->id;
+        sv->forwarded[at].from = *from;
+        sim_send(sv->s, &sv->host, &us, bytes, size);
+        return;
+    }
+    for (unsigned i = 0; i < n; i++)
+        if (sv->forwarded[i].id == query->id && sv->forwarded[i].from.family) {
+            sim_send(sv->s, &sv->host, &sv->forwarded[i].from, bytes, size);
+            sv->forwarded[i].from.family = SB_FAMILY_NONE;
+        }
+}
+
 static void datagram(sim_host *host, sim *s, const sb_addr *from, const sb_addr *to,
                      const uint8_t *bytes, size_t size)
 {
@@ -100,8 +120,13 @@ static void datagram(sim_host *host, sim *s, const sb_addr *from, const sb_addr 
     (void)to;
     server *sv = host->owner;
     sb_msg query;
-    if (sb_msg_parse(bytes, size, &query) != SB_OK || !query.has_question ||
-        (query.flags & SB_FLAG_QR))
+    if (sb_msg_parse(bytes, size, &query) != SB_OK || !query.has_question)
+        return;
+    if (sv->mode == SERVER_LOOPING) {
+        forward(sv, &query, from, bytes, size);
+        return;
+    }
+    if (query.flags & SB_FLAG_QR)
         return;
     sv->queries++;
     if (sv->world->asked)

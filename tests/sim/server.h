@@ -30,6 +30,7 @@
     X(STORMY, "stormy")         /* each response three times, and near misses between */           \
     X(STUTTERING, "stuttering") /* one response in twenty late by server.slow */                   \
     X(DENYING, "denying")       /* NXDOMAIN for what exists, where its world says so */            \
+    X(LOOPING, "looping")       /* forwards to 127.0.0.1:53 */                                     \
     X(LYING, "lying")           /* wrong addresses, where its world says so */
 typedef enum server_mode {
 #define SERVER_MODE_ENUM(id, text) SERVER_##id,
@@ -81,6 +82,11 @@ struct server {
     const server_world *world;
     uint64_t queries, stream_queries;
     uint64_t tally; /* the scene's own count */
+    struct {
+        uint16_t id;
+        sb_addr from;
+    } forwarded[32]; /* by a LOOPING one */
+    unsigned forwards;
     unsigned conns;
     struct {
         sb_socket socket;

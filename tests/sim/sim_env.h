@@ -137,6 +137,11 @@ void sim_default_set(sim *s, sb_family family, uint32_t index, const sb_addr *ga
                      const sb_addr *source);
 /* hardware NULL: not known (any more). Not notified, as the monitor does not listen there. */
 void sim_neighbour_set(sim *s, uint32_t index, const sb_addr *addr, const uint8_t hardware[6]);
+/* eth0 as it is in one of many networks: addresses, default ways and gateways at once. 0: in none;
+ * 1: as at the reset; two that are equal modulo 8 differ by the gateway's hardware alone. known:
+ * the hardware is known, else not until sim_network_hardware. */
+void sim_network_set(sim *s, unsigned network, bool known);
+void sim_network_hardware(sim *s, unsigned network);
 /* Messages are lost: every socket that listens to the kernel is told so. */
 void sim_netlink_lose(sim *s);
 /* A notification of a route that is not a default way, as busy machines see by the thousand. */

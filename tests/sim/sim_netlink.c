@@ -57,10 +57,9 @@ void sim_netlink_reset(sim *s)
     s->kernel = (sim_kernel){.refusal = SB_OK};
     sb_prefix four = {.bits = 24}, six = {.bits = 64};
     sb_addr gateway4, gateway6;
-    bool sound = sb_addr_parse("10.9.0.1", 8, &four.addr) &&
-                 sb_addr_parse("fd00::1", 7, &six.addr) &&
-                 sb_addr_parse("10.9.0.254", 10, &gateway4) &&
-                 sb_addr_parse("fe80::fe", 8, &gateway6);
+    bool sound =
+        sb_addr_parse("10.9.0.1", 8, &four.addr) && sb_addr_parse("fd00::1", 7, &six.addr) &&
+        sb_addr_parse("10.9.0.254", 10, &gateway4) && sb_addr_parse("fe80::fe", 8, &gateway6);
     SB_ASSERT(sound);
     sim_link_set(s, SIM_LO, "lo", true, false);
     s->kernel.links[0].flags |= IFF_LOOPBACK;
@@ -73,8 +72,8 @@ void sim_netlink_reset(sim *s)
     sim_neighbour_set(s, SIM_ETH0, &gateway6, hardware);
 }
 
-sb_status sim_netlink_open(sb_env *base, int protocol, uint32_t groups,
-                           const sb_udp_events *events, void *owner, sb_socket *ret, sb_why *why)
+sb_status sim_netlink_open(sb_env *base, int protocol, uint32_t groups, const sb_udp_events *events,
+                           void *owner, sb_socket *ret, sb_why *why)
 {
     sim_env *env = sim_env_of(base);
     sim *s = env->s;
@@ -158,8 +157,9 @@ void sim_address_set(sim *s, uint32_t index, const sb_prefix *address, bool pres
     write_address(s, row, message, present ? RTM_NEWADDR : RTM_DELADDR, NULL);
     if (!present)
         k->addresses[row].interface = 0;
-    notify(s, address->addr.family == SB_FAMILY_6 ? GROUP(RTNLGRP_IPV6_IFADDR)
-                                                  : GROUP(RTNLGRP_IPV4_IFADDR),
+    notify(s,
+           address->addr.family == SB_FAMILY_6 ? GROUP(RTNLGRP_IPV6_IFADDR)
+                                               : GROUP(RTNLGRP_IPV4_IFADDR),
            message);
 }
 
@@ -175,8 +175,7 @@ void sim_default_set(sim *s, sb_family family, uint32_t index, const sb_addr *ga
         k->routes[row].gateway = gateway ? *gateway : (sb_addr){0};
         k->routes[row].source = source ? *source : (sb_addr){0};
         for (unsigned i = SIM_ADDRESSES_MAX; !source && i-- > 0;)
-            if (k->addresses[i].interface == index &&
-                k->addresses[i].address.addr.family == family)
+            if (k->addresses[i].interface == index && k->addresses[i].address.addr.family == family)
                 k->routes[row].source = k->addresses[i].address.addr;
     }
     write_route(s, row, message, index ? RTM_NEWROUTE : RTM_DELROUTE, NULL);
@@ -206,6 +205,52 @@ void sim_neighbour_set(sim *s, uint32_t index, const sb_addr *addr, const uint8_
         memcpy(k->neighbours[row].hardware, hardware, 6);
 }
 
+static sb_addr gateway_of(unsigned network, bool six)
+{
+    uint8_t look = (uint8_t)((network - 1) % 8);
+    return six ? sb_addr_6((const uint8_t[16]){0xfe, 0x80, [15] = 0xfe}, 0)
+               : sb_addr_4((const uint8_t[4]){10, 9, look, 254}, 0);
+}
+
+void sim_network_hardware(sim *s, unsigned network)
+{
+    const uint8_t hardware[6] = {2, 0, 0, 0, (uint8_t)(network - 1), 0xfe};
+    for (unsigned six = 0; six < 2; six++) {
+        sb_addr gateway = gateway_of(network, six);
+        sim_neighbour_set(s, SIM_ETH0, &gateway, hardware);
+    }
+}
+
+void sim_network_set(sim *s, unsigned network, bool known)
+{
+    uint8_t look = (uint8_t)((network - 1) % 8);
+    sb_prefix prefixes[2] = {
+        {.addr = sb_addr_4((const uint8_t[4]){10, 9, look, 1}, 0), .bits = 24},
+        {.addr = sb_addr_6((const uint8_t[16]){0xfd, 0, 0, look, [15] = 1}, 0), .bits = 64}};
+    sim_kernel *k = &s->kernel;
+    sim_link_set(s, SIM_ETH0, "eth0", false, false);
+    for (unsigned i = 0; i < SIM_ADDRESSES_MAX; i++) {
+        sb_prefix old = k->addresses[i].address;
+        if (k->addresses[i].interface == SIM_ETH0)
+            sim_address_set(s, SIM_ETH0, &old, false);
+    }
+    for (unsigned i = 0; i < SIM_NEIGHBOURS_MAX; i++)
+        if (k->neighbours[i].interface == SIM_ETH0)
+            k->neighbours[i].interface = 0;
+    sim_default_set(s, SB_FAMILY_4, 0, NULL, NULL);
+    sim_default_set(s, SB_FAMILY_6, 0, NULL, NULL);
+    if (network == 0)
+        return;
+    sim_link_set(s, SIM_ETH0, "eth0", true, false);
+    for (unsigned six = 0; six < 2; six++) {
+        sb_addr gateway = gateway_of(network, six);
+        sim_address_set(s, SIM_ETH0, &prefixes[six], true);
+        sim_default_set(s, six ? SB_FAMILY_6 : SB_FAMILY_4, SIM_ETH0, &gateway, NULL);
+    }
+    if (known)
+        sim_network_hardware(s, network);
+}
+
 void sim_netlink_lose(sim *s)
 {
     for (uint32_t i = 0; i < s->slot_count; i++) {
@@ -228,8 +273,8 @@ void sim_route_noise(sim *s, const sb_prefix *to)
                                            .rtm_type = RTN_UNICAST};
     sb_netlink_put_address(m, RTA_DST, &to->addr);
     mnl_attr_put_u32(m, RTA_OIF, SIM_ETH0);
-    notify(s, to->addr.family == SB_FAMILY_6 ? GROUP(RTNLGRP_IPV6_ROUTE)
-                                             : GROUP(RTNLGRP_IPV4_ROUTE),
+    notify(s,
+           to->addr.family == SB_FAMILY_6 ? GROUP(RTNLGRP_IPV6_ROUTE) : GROUP(RTNLGRP_IPV4_ROUTE),
            message);
 }
 

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "dns/rdata.h"
 #include "net/exchange.h"
+#include "net/loop.h"
 
 #define WORLD_LENGTH (500 * SB_S) /* ten minutes with the recovery */
 #define RECOVERY (115 * SB_S)     /* the longest healing, with room for questions after it */
@@ -88,6 +89,9 @@ bool world_run(world *w, uint64_t seed, bool verbose)
     w->seed = seed;
     w->verbose = verbose;
     w->outage = w->crash_pending = w->calm = false;
+    w->network = 1;
+    w->damaged = false;
+    w->moves = 0;
     w->setting_now = 0;
     w->questions = 0;
     w->evictions_seen = 0;
@@ -103,7 +107,7 @@ bool world_run(world *w, uint64_t seed, bool verbose)
     choose(w);
     sb_rand *r = sim_rand(w->s);
     zone_init(&w->z, w->s, 8 + (unsigned)sb_rand_below(r, 24), world_has(w, ACTOR_BIG),
-              sb_rand_chance(r, 600));
+              sb_rand_chance(r, 600), world_has(w, ACTOR_MOVING));
     oracle_init(&w->o, w->s, &w->z);
     w->sworld = (server_world){.said = said, .context = w};
     world_servers(w);
@@ -250,6 +254,7 @@ static const sb_settings *make_settings(world *w, unsigned which)
     s->cache.recheck = sb_rand_chance(r, 500) ? 30 * SB_S : 2 * SB_S;
     s->cache.patience = sb_rand_chance(r, 700) ? -1 : sb_rand_range(r, 0, 1500 * SB_MS);
     s->cache.size_bytes = (size_t)SB_L1_SIZE_MIN << (sb_rand_chance(r, 200) ? 1 : 0);
+    s->query.doubt_window = w->o.doubt_window;
     name_rules(s, w);
     if (sb_settings_freeze(s, &why) != SB_OK) {
         fprintf(stderr, "sim: settings: %s\n", why.text);
@@ -263,6 +268,7 @@ void world_settings(world *w)
     sb_rand *r = sim_rand(w->s);
     w->o.limits.confirm = sb_rand_range(r, 10 * SB_S, 150 * SB_S);
     w->o.limits.doubt_most = w->o.limits.confirm + sb_rand_range(r, 0, 300 * SB_S);
+    w->o.doubt_window = world_has(w, ACTOR_MOVING) ? sb_rand_range(r, 0, 60 * SB_S) : 300 * SB_S;
     w->settings[0] = make_settings(w, 0);
     w->settings[1] = make_settings(w, 1);
 }
@@ -412,7 +418,9 @@ static void said(void *context, server *sv, const sb_question *question, const u
                 bytes[3] & 15, sb_load_u16(bytes + 6), sb_load_u16(bytes + 8));
     /* Names that loop, names of others: three in a row take a server for broken, for a while. */
     unsigned rcode = bytes[3] & 15;
-    if ((rcode == SB_RCODE_SERVFAIL || rcode == SB_RCODE_REFUSED) && w->o.healthy_since != SB_NEVER)
+    bool probe = sb_loop_is_probe(&question->name);
+    if (!probe && (rcode == SB_RCODE_SERVFAIL || rcode == SB_RCODE_REFUSED) &&
+        w->o.healthy_since != SB_NEVER)
         w->o.healthy_since = sim_now(w->s);
     oracle_said(&w->o, question, bytes, size, latest);
 }
@@ -655,6 +663,8 @@ static void event(void *context, const sb_event *e)
                 e->strategy, e->status, e->a, e->b);
     if (e->type == SB_EVENT_FLIGHT_START || e->type == SB_EVENT_FLIGHT_END)
         single_flight(w, e);
+    if (e->type == SB_EVENT_NETWORK) /* what is under way climbs its ladder anew */
+        memset(w->flights, 0, sizeof w->flights);
     if (e->type == SB_EVENT_SERVER_DOWN) {
         unsigned i = 0;
         while (i < w->server_count && !sb_addr_equal(&w->servers[i].host.addr, &e->server))

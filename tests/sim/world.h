@@ -55,7 +55,8 @@
     X(STUTTERING, "servers late now and then")                                                     \
     X(FOLDING, "servers that fold case")                                                           \
     X(COOKIES, "servers with cookies")                                                             \
-    X(CLOSING, "servers that close connections")
+    X(CLOSING, "servers that close connections")                                                   \
+    X(MOVING, "a machine that moves between networks")
 typedef enum world_actor {
 #define WORLD_ACTOR_ENUM(id, text) ACTOR_##id,
     WORLD_ACTOR_TABLE(WORLD_ACTOR_ENUM)
@@ -82,6 +83,9 @@ typedef struct world {
     server_mode bad_modes[SERVER_MODE_COUNT];
     unsigned bad_count;
     bool outage, crash_pending, calm;
+    bool damaged;     /* bytes of the cache file, its header among them, are not what they were */
+    unsigned network; /* 0: in none; else as of sim_network_set */
+    uint64_t moves;
     const sb_settings *settings[2];
     unsigned setting_now;
     char hosts[4096];

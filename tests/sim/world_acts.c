@@ -21,6 +21,8 @@ static void crash(void *context, uint64_t argument);
 static void restart(void *context, uint64_t argument);
 static void clocks(void *context, uint64_t argument);
 static void junk(void *context, uint64_t argument);
+static void leave(void *context, uint64_t argument);
+static void arrive(void *context, uint64_t network);
 static void mark_disk(void *context, uint64_t argument);
 static void damage_disk(world *w);
 static void make_question(world *w, sb_question *ret);
@@ -63,6 +65,7 @@ void world_schedule(world *w)
         {ACTOR_CLOCKS, 30, 300, clocks},
         {ACTOR_JUNK, 1, 30, junk},
         {ACTOR_POWER, 20, 60, mark_disk},
+        {ACTOR_MOVING, 20, 200, leave},
     };
     for (size_t i = 0; i < SB_ARRAY_SIZE(acts); i++) {
         if (world_has(w, acts[i].actor))
@@ -241,6 +244,8 @@ void world_recover(world *w)
         w->servers[i].host.link.loss = w->servers[i].host.link.duplicate = 0;
         set_mode(w, i, SERVER_HONEST);
     }
+    if (w->network == 0)
+        arrive(w, 1);
     if (!w->d.up && !w->crash_pending)
         (void)world_start_subject(w);
 }
@@ -486,6 +491,7 @@ static void damage_disk(world *w)
     for (uint64_t n = 1 + sb_rand_below(dice(w), 2000); n > 0; n--)
         bytes[64 + sb_rand_below(dice(w), size - 64)] ^= (uint8_t)(1 + sb_rand_below(dice(w), 255));
     w->o.age_unknown = sim_now(w->s); /* the clock's anchor too, perhaps */
+    w->damaged = true;
 }
 
 /* A kill: what was in the file stays. Power loss: pages come back as they were, the machine boots.
@@ -549,10 +555,82 @@ static void restart(void *context, uint64_t argument)
     w->crash_pending = false;
     if (!world_start_subject(w))
         return;
+    /* A damaged header names another network than we are on. */
+    if (world_has(w, ACTOR_MOVING) || w->damaged)
+        oracle_started(&w->o);
+    w->damaged = false;
     if (w->o.healthy_since != SB_NEVER)
         w->o.healthy_since = sim_now(w->s);
     if (!w->calm)
         later(w, 60 * SB_S, 400 * SB_S, crash, 0);
+}
+
+/* Networks by their place with the oracle; the third looks like the first but for its gateway. */
+static const unsigned networks[ORACLE_NETWORKS] = {1, 2, 9};
+
+static unsigned place_of(unsigned network)
+{
+    unsigned place = 0;
+    while (networks[place] != network)
+        place++;
+    return place;
+}
+
+/* To another network, at once or after a while in none, or back to the same. */
+static void leave(void *context, uint64_t argument)
+{
+    (void)argument;
+    world *w = context;
+    sb_rand *r = dice(w);
+    unsigned to = networks[sb_rand_below(r, ORACLE_NETWORKS)];
+    if (w->calm)
+        return;
+    if (w->outage || sb_rand_chance(r, 500)) {
+        arrive(w, to);
+        return;
+    }
+    w->network = 0;
+    w->outage = true;
+    sim_network_set(w->s, 0, false);
+    oracle_left(&w->o);
+    for (unsigned i = 0; i < w->server_count; i++)
+        set_mode(w, i, SERVER_NO_ROUTE);
+    later(w, 0, 20 * SB_S, arrive, to);
+}
+
+static void gateway_met(void *context, uint64_t network)
+{
+    world *w = context;
+    if (w->network == network)
+        sim_network_hardware(w->s, w->network);
+}
+
+static void arrive(void *context, uint64_t network)
+{
+    world *w = context;
+    sb_rand *r = dice(w);
+    if (w->calm && w->network != 0)
+        return;
+    if (w->network == 0 && !w->calm) {
+        w->outage = false;
+        for (unsigned i = 0; i < w->server_count; i++)
+            set_mode(w, i, good_mode(w));
+    }
+    /* One of those that look alike is told from the other by its gateway alone. */
+    bool known = network != 2 || sb_rand_chance(r, 500);
+    sb_ns met = known ? 0 : sb_rand_range(r, 0, 900 * SB_MS);
+    w->network = (unsigned)network;
+    w->moves++;
+    sim_network_set(w->s, w->network, known);
+    w->z.network = place_of(w->network);
+    if (!known)
+        later(w, met, met, gateway_met, network);
+    if (w->verbose)
+        fprintf(stderr, "%12.6f network %u\n", (double)sim_now(w->s) / (double)SB_S, w->network);
+    oracle_moved(&w->o, w->z.network, sim_now(w->s) + 4 * met + 200 * SB_MS);
+    if (w->all_bad_since != SB_NEVER)
+        w->all_bad_since = sim_now(w->s);
+    later(w, 20 * SB_S, 200 * SB_S, leave, 0);
 }
 
 static void clocks(void *context, uint64_t argument)
@@ -574,6 +652,8 @@ static void clocks(void *context, uint64_t argument)
         client_give_up_all(&w->c);
         sim_suspend(w->s, slept);
         oracle_slept(&w->o, slept);
+        if (w->all_bad_since != SB_NEVER) /* nobody was there to notice */
+            w->all_bad_since = sim_now(w->s);
         w->dead_since[0] = w->dead_since[1] = sim_now(w->s); /* what was under way goes on now */
         if (w->all_bad_since != SB_NEVER)                    /* nobody could notice meanwhile */
             w->all_bad_since = sim_now(w->s);

@@ -17,12 +17,17 @@ static void add_extra(sb_builder *b);
 
 static const uint32_t ttls[] = {0, 1, 2, 5, 5, 10, 20, 30, 60, 60, 120, 300, 900, 3600};
 
-void zone_init(zone *z, sim *s, unsigned nodes, bool big, bool aliases)
+void zone_init(zone *z, sim *s, unsigned nodes, bool big, bool aliases, bool split)
 {
     z->s = s;
     z->node_count = nodes < ZONE_NODES_MAX ? nodes : ZONE_NODES_MAX;
     z->big = big;
     z->aliases = aliases;
+    z->network = 0;
+    for (unsigned i = 0; i < z->node_count; i++)
+        z->nodes[i].split = split && i % 4 >= 2 && sb_rand_chance(sim_rand(s), 600);
+    for (unsigned i = 0; i < z->node_count; i++)
+        z->nodes[i].split_always = z->nodes[i].split && i % 4 == 2;
     for (unsigned i = 0; i < z->node_count; i++) {
         zone_node *node = &z->nodes[i];
         char text[32];
@@ -60,7 +65,7 @@ static zone_version make_version(zone *z, unsigned id)
         v.alias = (uint8_t)(loop || id + 1 >= z->node_count
                                 ? sb_rand_below(r, z->node_count)
                                 : id + 1 + sb_rand_below(r, z->node_count - id - 1));
-        if (v.alias == id)
+        if (v.alias == id || z->nodes[id].split || z->nodes[v.alias].split)
             v.alias = ZONE_NO_ALIAS;
     }
     if (v.exists && v.alias == ZONE_NO_ALIAS) {
@@ -81,6 +86,11 @@ int zone_node_id(const sb_name *name)
         w[3] < '0' || w[3] > '9')
         return -1;
     return (w[2] - '0') * 10 + (w[3] - '0');
+}
+
+bool zone_is_private(const zone_node *node, unsigned network)
+{
+    return node->split && (node->split_always || (node->id + network) % 3 != 0);
 }
 
 zone_node *zone_find(zone *z, const sb_name *name)
@@ -137,6 +147,12 @@ unsigned zone_compose(void *context, server *sv, const sb_question *question, sb
         v = zone_at(node, at, &version);
     }
     if (v->exists && (v->types & type_bit(question->type))) {
+        if (zone_is_private(node, z->network) && question->type != SB_TYPE_TXT) {
+            sb_addr addr = zone_address(ORIGIN_PRIVATE, node->id, version, (uint8_t)z->network,
+                                        question->type);
+            sb_builder_address(b, &node->name, &addr, v->ttl_s);
+            return SB_RCODE_NOERROR;
+        }
         add_set(b, node, version, question->type);
         if (sv->extra)
             add_extra(b);
@@ -179,7 +195,7 @@ void zone_forge(void *context, server *sv, const sb_question *question, sb_build
 sb_addr zone_address(uint8_t origin, uint8_t id, uint8_t version, uint8_t index, uint16_t type)
 {
     if (type == SB_TYPE_AAAA) {
-        uint8_t bytes[16] = {0xfd, origin, 0, id, 0, version};
+        uint8_t bytes[16] = {origin == ORIGIN_PRIVATE ? 0xfd : 0x2a, origin, 0, id, 0, version};
         bytes[15] = index;
         return sb_addr_6(bytes, 0);
     }

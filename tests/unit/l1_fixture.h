@@ -31,8 +31,8 @@ static inline int setup(void **state)
 {
     (void)state;
     fake_env_init(&fake);
-    options = (sb_l1_options){.path = PATH, .size_bytes = 256 * 1024, .mode = 0600, .group = -1,
-                              .policy_hash = 7};
+    options = (sb_l1_options){
+        .path = PATH, .size_bytes = 256 * 1024, .mode = 0600, .group = -1, .policy_hash = 7};
     snprintf(options.client.socket_path, sizeof(options.client.socket_path), "/run/s.sock");
     options.client.ndots = 2;
     return 0;
@@ -74,11 +74,11 @@ static inline sb_l1_life life_of(const sb_l1 *l1, uint32_t ttl_s, uint32_t stale
 }
 
 static inline sb_status put_view(sb_l1 *l1, unsigned number, unsigned version, uint32_t view,
-                          size_t filler, uint16_t flags)
+                                 size_t filler, uint16_t flags)
 {
     l1_sample_make(&sample, number, version, filler);
     sb_l1_life life = life_of(l1, sample.answer.ttl_s, 3 * 86400);
-    sb_l1_key key = {&sample.question, view};
+    sb_l1_key key = {.question = &sample.question, .view = view};
     return sb_l1_put(l1, &key, &sample.answer, &life, flags);
 }
 
@@ -93,7 +93,7 @@ static inline sb_status find(const sb_l1 *l1, unsigned number, uint32_t view, sb
 {
     sb_question question;
     l1_sample_question(number, &question);
-    sb_l1_key key = {&question, view};
+    sb_l1_key key = {.question = &question, .view = view};
     return sb_l1_find(sb_l1_reader_of(l1), &key, &buffer, ret);
 }
 

@@ -345,13 +345,13 @@ static void other_sections(void **state)
 static void what_has_no_effect_is_named(void **state)
 {
     (void)state;
-    sb_settings *s = good("query: {attempts: 3, doubt_window: 5m}\n"
+    sb_settings *s = good("health: {window: 60s, alert: {after: 3}}\n"
                           "shared:\n  prefix: x\n"
                           "names: [{match: a.example, probe: {ping: true}, protect: true}]\n"
                           "routes: [{suffix: b, strategies: [pin, hosts, cached]},\n"
                           "         {suffix: c, strategies: [guess]}]\n"
                           "log: {format: json, to: journald}\n");
-    static const char *const wanted[] = {"t.yaml:1:22: query.doubt_window: ",
+    static const char *const wanted[] = {"t.yaml:1:23: health.alert: ",
                                          "t.yaml:2:1: shared: ",
                                          "t.yaml:4:28: names[0].probe: ",
                                          "t.yaml:5:34: routes[0].strategies: only wire",
@@ -363,7 +363,7 @@ static void what_has_no_effect_is_named(void **state)
         if (!strstr(s->warnings[i], wanted[i]))
             fail_msg("%s", s->warnings[i]);
     sb_settings_unref(s);
-    s = good("query: {attempts: 3, hedge_budget: 5%, refresh_rate: 5}\n"
+    s = good("query: {attempts: 3, hedge_budget: 5%, refresh_rate: 5, doubt_window: 5m}\n"
              "cache: {prefetch: 20%, warm: [a.example]}\n"
              "names: [{match: a.example, protect: true, protect_confirm: 1m, protect_max: 1h}]\n"
              "routes: [{suffix: b, strategies: [pin, hosts, cached, doubt, stale, emergency]}]\n"

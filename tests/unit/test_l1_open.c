@@ -37,7 +37,7 @@ static void test_clock_rules(void **state)
         sb_l1_entry e;
         l1_sample_make(&sample, 1, 1, 0);
         sb_l1_life life = life_of(l1, 60, 3 * 86400);
-        sb_l1_key key = {&sample.question, 0};
+        sb_l1_key key = {.question = &sample.question, .view = 0};
         assert_int_equal(sb_l1_put(l1, &key, &sample.answer, &life, 0), SB_OK);
         sb_l1_heartbeat(l1);
         sb_tick before = sb_l1_now(l1);
@@ -375,7 +375,7 @@ static void deny(sb_l1 *l1, unsigned number)
     l1_sample_make(&sample, number, 1, 0);
     sample.answer.kind = SB_KIND_NXDOMAIN;
     sb_l1_life life = life_of(l1, 60, 3 * 86400);
-    sb_l1_key key = {&sample.question, 0};
+    sb_l1_key key = {.question = &sample.question, .view = 0};
     assert_int_equal(sb_l1_put(l1, &key, &sample.answer, &life, 0), SB_OK);
 }
 

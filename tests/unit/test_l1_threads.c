@@ -15,7 +15,7 @@
 #include "store/l1_write.h"
 #include "support/l1_sample.h"
 
-#define NAMES 400u      /* more than the file holds: slots are taken from under readers */
+#define NAMES 400u /* more than the file holds: slots are taken from under readers */
 #define FILLER_MAX 1500u
 #define READERS 3u
 #if defined(__SANITIZE_THREAD__)
@@ -71,7 +71,7 @@ static void *read_all(void *context)
             sb_question question;
             number = (unsigned)sb_rand_below(&rand, NAMES);
             l1_sample_question(number, &question);
-            sb_l1_key key = {&question, i % 2 ? SB_VIEW_ANY : 0};
+            sb_l1_key key = {.question = &question, .view = i % 2 ? SB_VIEW_ANY : 0};
             if (sb_l1_find(job->reader, &key, buffer, &entry) != SB_OK) {
                 job->misses++;
                 continue;
@@ -99,7 +99,7 @@ static void write_all(fake_env *fake, sb_l1 *l1)
         uint32_t version = (uint32_t)sb_rand_below(&rand, 1000000);
         uint64_t what = sb_rand_below(&rand, 100);
         l1_sample_make(&sample, number, version, l1_sample_filler(number, version, FILLER_MAX));
-        sb_l1_key key = {&sample.question, 0};
+        sb_l1_key key = {.question = &sample.question, .view = 0};
         sb_tick now = sb_l1_now(l1);
         sb_l1_life life = {now, now + 8 * sample.answer.ttl_s, now + 8 * sample.answer.ttl_s,
                            now + (1u << 22)};
@@ -133,8 +133,8 @@ static void test_threads(void **state)
     (void)state;
     static fake_env fake;
     sb_l1 *l1;
-    sb_l1_options options = {.path = "small.l1", .size_bytes = SB_L1_SIZE_MIN, .group = -1,
-                             .client = {.ndots = 2}};
+    sb_l1_options options = {
+        .path = "small.l1", .size_bytes = SB_L1_SIZE_MIN, .group = -1, .client = {.ndots = 2}};
     pthread_t threads[READERS];
     reader_job jobs[READERS] = {{0}};
     fake_env_init(&fake);
@@ -171,7 +171,7 @@ static void *read_one(void *context)
     sb_question question;
     sb_l1_entry entry;
     l1_sample_question(1, &question);
-    sb_l1_key key = {&question, 0};
+    sb_l1_key key = {.question = &question, .view = 0};
     while (buffer && scratch && !atomic_load_explicit(&finished, memory_order_acquire)) {
         if (sb_l1_find(job->reader, &key, buffer, &entry) != SB_OK)
             job->misses++;
@@ -200,7 +200,7 @@ static void test_no_false_misses(void **state)
     atomic_store_explicit(&finished, false, memory_order_release);
     for (uint32_t version = 0; version < WRITES / 2; version++) {
         l1_sample_make(&sample, 1, version, l1_sample_filler(1, version, FILLER_MAX));
-        sb_l1_key key = {&sample.question, 0};
+        sb_l1_key key = {.question = &sample.question, .view = 0};
         sb_l1_life life = {100, 100 + 8 * sample.answer.ttl_s, 100 + 8 * sample.answer.ttl_s,
                            UINT32_MAX};
         assert_int_equal(sb_l1_put(l1, &key, &sample.answer, &life, 0), SB_OK);

@@ -62,8 +62,7 @@ static void run(world *w, sb_ns time)
 
 static void start(world *w, uint32_t remembered)
 {
-    assert_int_equal(
-        sb_netmon_new(w->env, &w->stats, remembered, changed, w, &w->nm), SB_OK);
+    assert_int_equal(sb_netmon_new(w->env, &w->stats, remembered, changed, w, &w->nm), SB_OK);
     assert_int_equal(w->calls, 0); /* never under its caller */
     run(w, 5 * SB_MS);
 }
@@ -427,14 +426,38 @@ static void test_same_place_other_gateway(void **state)
     sim_link_set(w->s, SIM_ETH0, "eth0", true, false);
     run(w, 90 * SB_MS);
     assert_int_equal(identity(w), home & 0xffff0000u); /* not home: not known */
+    assert_true(sb_netmon_unsettled(w->nm));
     gateway(w, "10.9.0.254", 0x11);
     run(w, 400 * SB_MS);
     uint32_t cafe = identity(w);
+    assert_false(sb_netmon_unsettled(w->nm));
     assert_true(sb_network_same_place(cafe, home));
     assert_int_not_equal(cafe & 0xffff, home & 0xffff);
     assert_int_not_equal(cafe & 0xffff, 0);
     assert_int_equal(w->old, home & 0xffff0000u);
     assert_int_equal(w->calls, 4);
+}
+
+/* Whoever hears something over the network need not wait for the next look at the gateway; and a
+ * network is taken as it is when nobody was met for a second. */
+static void test_look(void **state)
+{
+    world *w = *state;
+    gateway(w, "10.9.0.254", 0);
+    start(w, 0);
+    assert_true(sb_netmon_unsettled(w->nm));
+    run(w, 500 * SB_MS);
+    gateway(w, "10.9.0.254", 0x11);
+    sb_netmon_look(w->nm);
+    run(w, SB_MS);
+    assert_int_not_equal(identity(w) & 0xffff, 0);
+    assert_false(sb_netmon_unsettled(w->nm));
+    gateway(w, "10.9.0.254", 0);
+    restart(w, 0);
+    run(w, 900 * SB_MS);
+    assert_true(sb_netmon_unsettled(w->nm));
+    run(w, 200 * SB_MS);
+    assert_false(sb_netmon_unsettled(w->nm));
 }
 
 /* The neighbour table forgets what nobody uses: that is no other network. */
@@ -535,8 +558,7 @@ static void test_freed_at_any_step(void **state)
 {
     world *w = *state;
     for (unsigned steps = 0; steps < 12; steps++) {
-        assert_int_equal(
-            sb_netmon_new(w->env, NULL, 0, changed, w, &w->nm), SB_OK);
+        assert_int_equal(sb_netmon_new(w->env, NULL, 0, changed, w, &w->nm), SB_OK);
         for (unsigned i = 0; i < steps; i++)
             (void)sim_step(w->s, sim_now(w->s) + SB_MS);
         sb_netmon_free(w->nm);
@@ -566,6 +588,7 @@ int main(void)
         TEST(test_reach),
         TEST(test_tunnel),
         TEST(test_same_place_other_gateway),
+        TEST(test_look),
         TEST(test_gateway_forgotten),
         TEST(test_dead_gateway),
         TEST(test_looks_are_paced),
