@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "dns/rdata.h"
+#include "net/loop.h"
 #include "resolve/engine.h"
 #include "sim/sim_env.h"
 
@@ -123,11 +124,14 @@ static inline void world_datagram(sim_host *host, sim *s, const sb_addr *from, c
     world *w = host->owner;
     sb_msg msg;
     uint8_t out[1500];
+    bool parsed = sb_msg_parse(bytes, size, &msg) == SB_OK && msg.has_question;
+    if (parsed && sb_loop_is_probe(&msg.question.name))
+        return; /* nobody's question */
     w->asked++;
     SB_ASSERT(size <= sizeof(w->last_asked));
     memcpy(w->last_asked, bytes, size);
     w->last_asked_size = size;
-    if (sb_msg_parse(bytes, size, &msg) != SB_OK || !msg.has_question)
+    if (!parsed)
         return;
     size_t n = world_reply(&msg, true, out, sizeof(out));
     if (n == 0)
