@@ -10,6 +10,7 @@
 #define SLACK (SB_S + SB_S / 4) /* a second of TTL rounding, ticks, links */
 #define PATIENCE_MOST (1800 * SB_MS)
 #define BARE_TTL (5 * SB_S)    /* of a denial without SOA: enough to stop a tight loop */
+#define HELD_MOST (6 * SB_S)   /* a denial in hand waits so long at most */
 #define HEAL_TIME (100 * SB_S) /* longest back-off and the longest failure caching, with room */
 
 /* A reply taken apart. */
@@ -767,6 +768,12 @@ static void judge_denied(oracle *o, const parsed *p)
     sb_ns *seen = cd ? &o->denial_seen_cd[p->id][p->slot] : &o->denial_seen[p->id][p->slot];
     if (denied > *seen)
         *seen = denied;
+    /* A probe may have heard it since, which learns nothing: what is shown is as old as its TTL. */
+    if (p->said < p->reply->asked_at && p->ttl_least_s < p->authority_ttl_s) {
+        uint32_t age_s = p->authority_ttl_s - p->ttl_least_s;
+        sb_ns kept = sim_now(o->s) - (sb_ns)age_s * SB_S;
+        denied = kept < denied ? kept : denied;
+    }
     /* Of a protected name it may be shown, for a type that has nothing, and not be believed. */
     if (!cd && p->msg.rcode == SB_RCODE_NXDOMAIN && !o->z->nodes[p->id].protect &&
         denied > o->name_denied[p->id])
@@ -823,7 +830,10 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     if (!due && !key->tentative && until > key->known_until)
         key->known_until = until;
     bool old = due && key->denied_at > p->said; /* shown after all, and before it is denied */
-    if (p->positive && !old && (!key->known_positive || key->positive_since <= key->denied_at)) {
+    /* Shown while the denial waits for the first server's word, it does not outlast it. */
+    bool waits = p->said_last <= key->denied_at && now - key->denied_at < HELD_MOST;
+    if (p->positive && !old && !waits &&
+        (!key->known_positive || key->positive_since <= key->denied_at)) {
         key->known_positive = true;
         key->positive_since = now;
     } else if (!p->positive) {
