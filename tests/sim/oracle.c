@@ -658,8 +658,10 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
                     (double)(now - p->fresh_end) / (double)SB_S, p->authority_ttl_s);
     else if (p->authority_ttl_s == 0 && !just_now)
         oracle_fail(o, "%s: TTL 0 served from the cache as fresh", oracle_text(q));
+    /* After a reboot the wall clock tells the age, and its small steps are no break. */
+    sb_ns late = SLACK + (o->age_unknown ? 2 * SB_S : 0);
     uint32_t left_s =
-        p->fresh_end + SLACK > now ? (uint32_t)((p->fresh_end - now + SLACK) / SB_S) : 0;
+        p->fresh_end + late > now ? (uint32_t)((p->fresh_end - now + late) / SB_S) : 0;
     if (p->ttl_least_s != UINT32_MAX && p->ttl_least_s > left_s + 1)
         oracle_fail(o, "%s: TTL %u, but %u s are left, as said %.3f s ago with TTL %u",
                     oracle_text(q), p->ttl_least_s, left_s, (double)(now - p->said) / (double)SB_S,
