@@ -75,7 +75,7 @@ typedef enum sb_probe_kind {
 } sb_probe_kind;
 typedef struct sb_probe_setting {
     sb_probe_kind kind;
-    uint16_t port;
+    uint16_t port; /* of http by its URL, derived by freeze; 0 none */
     const char *url;
     sb_ns every;
 } sb_probe_setting;
@@ -87,9 +87,10 @@ typedef struct sb_name_setting {
     const sb_addr *emergency;
     size_t emergency_count;
     bool protect, has_protect;
-    bool has_ttl_max, has_ttl_min, has_keep, has_family, has_confirm, has_max;
+    bool has_ttl_max, has_ttl_min, has_keep, has_family, has_confirm, has_max, has_emergency_for;
     uint32_t ttl_max_s, ttl_min_s;
     sb_ns keep, protect_confirm, protect_max;
+    sb_ns emergency_for; /* how long they may be served in one outage; 0 no end */
     sb_family_policy family;
     sb_probe_setting probe;
     sb_origin origin;
@@ -98,6 +99,8 @@ typedef struct sb_name_setting {
 typedef struct sb_service_setting {
     const char *name;
     const char *uri;
+    sb_name host;  /* of the URI, folded; size 0 where it is an address. Derived by freeze */
+    uint16_t port; /* of the URI or its scheme; 0 unknown */
     sb_probe_setting probe;
     bool required;
     sb_origin origin;
