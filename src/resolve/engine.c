@@ -41,6 +41,7 @@ sb_ctx sb_engine_ctx(sb_engine *engine, const sb_settings *settings)
         .scratch = engine->scratch,
         .reviver = engine->reviver,
         .doubts = engine->doubts,
+        .endpoints = engine->endpoints,
         .doubt_until = engine->doubt_until,
     };
 }
@@ -440,12 +441,21 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_now(e->l1));
     sb_l1_key key = {.question = &asked->question, .view = asked->view};
     bool overridden = is_overridden(&ctx, asked);
-    if (answer->kind == SB_KIND_POSITIVE)
+    if (answer->kind == SB_KIND_POSITIVE) {
         sb_doubts_clear(e->doubts, &asked->question.name, asked->question.type);
-    else if (!believed && sb_question_known(&ctx, asked))
+        if (asked->policy.protect)
+            sb_doubts_stands(e->doubts, &asked->question, answer, sb_env_now(e->env));
+    }
+    if (answer->kind != SB_KIND_POSITIVE && !believed && sb_question_known(&ctx, asked))
         return; /* what is not believed replaces nothing */
-    else if (believed)
+    if (answer->kind != SB_KIND_POSITIVE && believed) {
+        if (sb_question_known(&ctx, asked)) {
+            sb_name zone;
+            sb_doubt_zone(answer, &zone);
+            sb_doubts_vanished(e->doubts, &zone, &asked->question.name, sb_env_now(e->env));
+        }
         sb_engine_forget(e, asked, (sb_kind)answer->kind);
+    }
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
     /* A full or refusing cache file is counted there; it never fails the question. */
     sb_status status = sb_l1_put(e->l1, &key, answer, &life, flags);

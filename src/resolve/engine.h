@@ -68,6 +68,15 @@ void sb_engine_used(sb_engine *engine, const sb_question *question);
 /* A flight without waiters for A and AAAA of a name. */
 void sb_engine_warm(sb_engine *engine, const sb_name *name);
 
+/* The operator says that what denies the name is right: obeyed until the name is answered again.
+ * What is known of it is asked anew at once. */
+SB_MUST_USE sb_status sb_engine_obey(sb_engine *engine, const sb_name *name);
+/* The doubt of that question that goes on; false: there is none. For listings. */
+struct sb_doubt_info;
+bool sb_engine_doubt(sb_engine *engine, const sb_name *name, uint16_t type,
+                     struct sb_doubt_info *ret_info);
+struct sb_endpoints *sb_engine_endpoints(sb_engine *engine);
+
 /* Pins override DNS until their end. duration 0: until unpinned. */
 SB_MUST_USE sb_status sb_engine_pin(sb_engine *engine, const sb_name *name,
                                     const sb_addr *addresses, size_t n, sb_ns duration,

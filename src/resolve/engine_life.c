@@ -139,6 +139,7 @@ sb_status sb_engine_new(const sb_engine_options *options, sb_engine **ret, sb_wh
         sb_upstreams_new(e->env, &e->stats, &e->events, &e->upstreams) != SB_OK ||
         sb_reviver_new(e->upstreams, &e->reviver) != SB_OK ||
         sb_doubts_new(secret, &e->doubts) != SB_OK ||
+        sb_endpoints_new(e->env, &e->stats, &e->events, secret, &e->endpoints) != SB_OK ||
         (options->resolv_conf_path && !(e->resolv_path = sb_strdup(options->resolv_conf_path))))
         goto done;
     sb_upstreams_on_recovery(e->upstreams, on_recovery, e);
@@ -170,6 +171,7 @@ void sb_engine_free(sb_engine *engine)
     if (engine->troubles.map.buckets)
         sb_troubles_fini(&engine->troubles);
     sb_doubts_free(engine->doubts);
+    sb_endpoints_free(engine->endpoints);
     sb_reviver_free(engine->reviver);
     sb_upstreams_free(engine->upstreams);
     sb_hosts_free(engine->hosts);
@@ -284,6 +286,32 @@ bool sb_engine_each_pin(sb_engine *engine, bool (*visit)(void *context, const sb
             return false;
     }
     return true;
+}
+
+/* --- doubts --- */
+
+sb_status sb_engine_obey(sb_engine *engine, const sb_name *name)
+{
+    sb_name folded = *name;
+    sb_name_fold(&folded);
+    sb_status status = sb_doubts_obey(engine->doubts, &folded, sb_env_now(engine->env));
+    if (status != SB_OK)
+        return status;
+    sb_troubles_void(&engine->troubles); /* no recheck pause stands in the way */
+    sb_engine_warm(engine, &folded);
+    return SB_OK;
+}
+
+bool sb_engine_doubt(sb_engine *engine, const sb_name *name, uint16_t type, sb_doubt_info *ret_info)
+{
+    sb_name folded = *name;
+    sb_name_fold(&folded);
+    return sb_doubts_last(engine->doubts, &folded, type, ret_info);
+}
+
+sb_endpoints *sb_engine_endpoints(sb_engine *engine)
+{
+    return engine->endpoints;
 }
 
 /* --- flushing --- */

@@ -69,6 +69,19 @@ static void emit(sb_flight *f, sb_event_type type, sb_status status, uint32_t a,
                                        });
 }
 
+/* A doubt weighed a moment ago is the reason why there is nothing fresh, as far as one can say
+ * before it is weighed again. */
+#define DOUBT_LATELY (120 * SB_S)
+static void explain_doubt(const sb_flight *f, sb_offer *offer)
+{
+    sb_doubt_info info;
+    const sb_question *q = &f->asked.question;
+    if (offer->degraded && !offer->capped &&
+        sb_doubts_last(f->ctx.doubts, &q->name, q->type, &info) &&
+        sb_env_now(f->engine->env) - info.at < DOUBT_LATELY && info.reason[0])
+        offer->ede_text = info.reason;
+}
+
 /* Sends away the waiters that take fall-backs; the flight goes on for the cache's sake. */
 static void settle_early(sb_flight *f)
 {
@@ -77,6 +90,7 @@ static void settle_early(sb_flight *f)
     sb_offer offer = sb_flight_fallback(&f->ctx, &f->asked, !f->desperate);
     if (offer.rank == SB_RANK_NONE)
         return;
+    explain_doubt(f, &offer);
     sb_list_each_safe (it, &f->waiters) {
         sb_query *query = sb_container_of(it, sb_query, link);
         if (query->ask & (SB_ASK_LIVE | SB_ASK_NO_DEGRADED))

@@ -30,6 +30,7 @@ struct sb_engine {
     uint32_t flight_number;
     sb_reviver *reviver;
     sb_doubts *doubts;
+    sb_endpoints *endpoints;
     sb_ns doubt_until;
     sb_timer tick;
     uint64_t ticks;

@@ -53,15 +53,17 @@ sb_answer *sb_answer_of_entry(const sb_l1_entry *entry)
     return answer;
 }
 
-static bool positive_entry(const sb_ctx *ctx, const sb_question *question, uint32_t view)
+static bool positive_entry(const sb_ctx *ctx, const sb_question *question, uint32_t view,
+                           sb_l1_entry *ret_entry)
 {
-    sb_l1_entry entry;
     sb_l1_key key = {.question = question, .view = view};
-    return sb_l1_find(sb_l1_reader_of(ctx->l1), &key, ctx->scratch, &entry) == SB_OK &&
-           entry.kind == SB_KIND_POSITIVE && sb_l1_freshness(&entry, sb_l1_now(ctx->l1)) != SB_DEAD;
+    return sb_l1_find(sb_l1_reader_of(ctx->l1), &key, ctx->scratch, ret_entry) == SB_OK &&
+           ret_entry->kind == SB_KIND_POSITIVE &&
+           sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) != SB_DEAD;
 }
 
-static bool known(const sb_ctx *ctx, const sb_asked *asked, uint16_t type)
+bool sb_question_entry(const sb_ctx *ctx, const sb_asked *asked, uint16_t type,
+                       sb_l1_entry *ret_entry)
 {
     sb_question question = asked->question;
     question.type = type;
@@ -71,10 +73,16 @@ static bool known(const sb_ctx *ctx, const sb_asked *asked, uint16_t type)
         /* What was never validated vouches for those alone who want it so. */
         if (question.checking_disabled && !asked->question.checking_disabled)
             continue;
-        if (positive_entry(ctx, &question, asked->view))
+        if (positive_entry(ctx, &question, asked->view, ret_entry))
             return true;
     }
     return false;
+}
+
+static bool known(const sb_ctx *ctx, const sb_asked *asked, uint16_t type)
+{
+    sb_l1_entry entry;
+    return sb_question_entry(ctx, asked, type, &entry);
 }
 
 bool sb_question_known(const sb_ctx *ctx, const sb_asked *asked)

@@ -17,6 +17,7 @@
 typedef struct sb_hosts sb_hosts;
 typedef struct sb_doubts sb_doubts;
 typedef struct sb_reviver sb_reviver;
+typedef struct sb_endpoints sb_endpoints;
 
 typedef struct sb_ctx {
     sb_env *env;
@@ -29,6 +30,7 @@ typedef struct sb_ctx {
     sb_l1_buffer *scratch; /* one look-up at a time */
     sb_reviver *reviver;
     sb_doubts *doubts;
+    sb_endpoints *endpoints;
     sb_ns doubt_until; /* end of the doubt window after a network change */
 } sb_ctx;
 
@@ -121,6 +123,9 @@ sb_answer *sb_answer_of_entry(const sb_l1_entry *entry);
  */
 /* Any positive entry for this very question, under whatever DO and CD. */
 bool sb_question_known(const sb_ctx *ctx, const sb_asked *asked);
+/* The same for that type; the entry lies in scratch. */
+bool sb_question_entry(const sb_ctx *ctx, const sb_asked *asked, uint16_t type,
+                       sb_l1_entry *ret_entry);
 bool sb_name_known(const sb_ctx *ctx, const sb_asked *asked);
 
 #endif

@@ -590,19 +590,90 @@ static void do_forge(scene *sc, char **words, unsigned n, char *rest)
     sc->forgeries = (unsigned)count;
 }
 
+static bool welcome(sim_host *host, sim *s, sb_socket conn)
+{
+    (void)host;
+    (void)s;
+    (void)conn;
+    return true;
+}
+
+/* endpoint ADDRESS[:PORT] up|refusing|silent|unreachable: what a name leads to. Without a port it
+ * is the whole host. Addresses nobody spoke of refuse. */
+static void do_endpoint(scene *sc, char **words, unsigned n, char *rest)
+{
+    (void)n;
+    (void)rest;
+    static const struct {
+        const char *word;
+        sim_reach reach;
+    } states[] = {{"up", SIM_UP},
+                  {"refusing", SIM_PORT_CLOSED},
+                  {"silent", SIM_BLACKHOLE},
+                  {"unreachable", SIM_UNREACHABLE}};
+    sb_addr addr;
+    sim_host *host = NULL;
+    if (!sb_addr_parse_port(words[1], strlen(words[1]), 0, &addr)) {
+        scene_fail(sc, "%s is no address", words[1]);
+        return;
+    }
+    for (unsigned i = 0; i < sc->endpoint_count; i++)
+        if (sb_addr_equal(&sc->endpoints[i].addr, &addr))
+            host = &sc->endpoints[i];
+    if (!host && sc->endpoint_count < SCENE_ENDPOINTS_MAX) {
+        host = &sc->endpoints[sc->endpoint_count++];
+        *host = (sim_host){.addr = addr,
+                           .link = {.delay_min = 3 * SB_MS, .delay_max = 3 * SB_MS},
+                           .accepted = welcome};
+        sim_host_add(sc->s, host);
+    }
+    for (size_t i = 0; host && i < SB_ARRAY_SIZE(states); i++) {
+        if (strcmp(words[2], states[i].word) != 0)
+            continue;
+        host->reach = states[i].reach;
+        return;
+    }
+    scene_fail(sc, "endpoint ADDRESS[:PORT] up|refusing|silent|unreachable");
+}
+
+/* connections ADDRESS N: so many are established to it. */
+static void do_connections(scene *sc, char **words, unsigned n, char *rest)
+{
+    (void)n;
+    (void)rest;
+    sb_addr addr;
+    uint64_t count;
+    if (!sb_addr_parse_port(words[1], strlen(words[1]), 443, &addr) ||
+        !sb_parse_u64(words[2], strlen(words[2]), 1000, &count))
+        scene_fail(sc, "connections ADDRESS N");
+    else
+        sim_established_set(sc->s, &addr, (unsigned)count, 0, false);
+}
+
+/* obey NAME: the operator believes its deletion. */
+static void do_obey(scene *sc, char **words, unsigned n, char *rest)
+{
+    (void)n;
+    (void)rest;
+    sb_name name;
+    if (scene_name(sc, words[1], &name) && sb_engine_obey(sc->d.engine, &name) != SB_OK)
+        scene_fail(sc, "obey: not taken");
+}
+
 static const command commands[] = {
-    {"title", 1, do_title},       {"config", 0, do_config},    {"env", 1, do_env},
-    {"upstream", 2, do_upstream}, {"flag", 2, do_flag},        {"zone", 2, do_zone},
-    {"start", 0, do_start},       {"kill", 0, do_kill},        {"stop", 0, do_stop},
-    {"reload", 0, do_reload},     {"wait", 1, do_wait},        {"ask", 2, do_ask},
-    {"settled", 1, do_settled},   {"give-up", 0, do_give_up},  {"reboot", 1, do_reboot},
-    {"mark", 0, do_mark},         {"wall", 1, do_wall},        {"suspend", 1, do_suspend},
-    {"file", 1, do_file},         {"cache", 1, do_cache},      {"disk", 1, do_disk},
-    {"warned", 1, do_warned},     {"pin", 2, do_pin},          {"unpin", 1, do_unpin},
-    {"flush", 1, do_flush},       {"asked", 3, do_asked},      {"stat", 3, do_stat},
-    {"forge", 1, do_forge},       {"link", 2, do_link},        {"warm", 0, scene_warm},
-    {"load", 1, scene_load},      {"change", 0, scene_change}, {"delete", 0, scene_delete},
-    {"loaded", 3, scene_loaded},
+    {"title", 1, do_title},       {"config", 0, do_config},     {"env", 1, do_env},
+    {"upstream", 2, do_upstream}, {"flag", 2, do_flag},         {"zone", 2, do_zone},
+    {"start", 0, do_start},       {"kill", 0, do_kill},         {"stop", 0, do_stop},
+    {"reload", 0, do_reload},     {"wait", 1, do_wait},         {"ask", 2, do_ask},
+    {"settled", 1, do_settled},   {"give-up", 0, do_give_up},   {"reboot", 1, do_reboot},
+    {"mark", 0, do_mark},         {"wall", 1, do_wall},         {"suspend", 1, do_suspend},
+    {"file", 1, do_file},         {"cache", 1, do_cache},       {"disk", 1, do_disk},
+    {"warned", 1, do_warned},     {"pin", 2, do_pin},           {"unpin", 1, do_unpin},
+    {"flush", 1, do_flush},       {"asked", 3, do_asked},       {"stat", 3, do_stat},
+    {"forge", 1, do_forge},       {"link", 2, do_link},         {"warm", 0, scene_warm},
+    {"load", 1, scene_load},      {"change", 0, scene_change},  {"delete", 0, scene_delete},
+    {"loaded", 3, scene_loaded},  {"endpoint", 2, do_endpoint}, {"connections", 2, do_connections},
+    {"obey", 1, do_obey},
 };
 
 static void words_run(scene *sc, char **words, unsigned n, char *rest)

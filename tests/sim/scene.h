@@ -14,6 +14,7 @@
 
 #define SCENE_SETS_MAX 64
 #define SCENE_SERVERS_MAX 6
+#define SCENE_ENDPOINTS_MAX 12
 #define SCENE_WORDS_MAX 40
 
 /* What the scene's zone says of a name and type. */
@@ -62,6 +63,8 @@ typedef struct scene {
     scene_set sets[SCENE_SETS_MAX];
     server servers[SCENE_SERVERS_MAX];
     unsigned server_count;
+    sim_host endpoints[SCENE_ENDPOINTS_MAX]; /* what names lead to */
+    unsigned endpoint_count;
     server_world sworld;
     unsigned forgeries; /* wrong packets per query on the right port */
     scene_end ends[CLIENT_ASKS];
