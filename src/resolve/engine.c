@@ -42,6 +42,7 @@ sb_ctx sb_engine_ctx(sb_engine *engine, const sb_settings *settings)
         .reviver = engine->reviver,
         .doubts = engine->doubts,
         .endpoints = engine->endpoints,
+        .pins = &engine->pins,
         .doubt_until = engine->doubt_until,
     };
 }
@@ -139,6 +140,8 @@ void sb_query_settle(sb_query *q, const sb_settling *s)
         e->env->ops->clock(e->env, &clock);
         sb_stats_question(&e->stats, now, clock.wall_ns, now - q->began, q->hit, s->error);
         count_fallback(&e->stats, s->offer);
+        if (s->offer)
+            sb_pins_used(e, &q->question, s->offer);
         if (!s->offer)
             sb_count(&e->stats, SB_COUNT_FAILURES);
     }

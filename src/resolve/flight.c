@@ -40,16 +40,22 @@ sb_ns sb_flight_patience(sb_ns setting, sb_ns rtt, bool dead)
 sb_offer sb_flight_fallback(const sb_ctx *ctx, const sb_asked *asked, bool stale_only)
 {
     sb_offer best = {.rank = SB_RANK_NONE};
+    sb_liveness life = SB_LIVENESS_UNKNOWN;
     for (size_t i = 0; i < SB_ARRAY_SIZE(fallback_rung); i++) {
         const sb_strategy *s = fallback_rung[i];
         sb_offer offer;
-        if (stale_only && s != &sb_strategy_stale)
+        /* What is known to be dead gives way to what is known to live, whatever its rank. */
+        bool dead = life == SB_LIVENESS_DEAD || life == SB_LIVENESS_HOST;
+        if (stale_only && s != &sb_strategy_stale && !dead)
             continue;
         if (!s->applies(ctx, asked) || !s->look(ctx, asked, &offer))
             continue;
-        if (offer.rank > best.rank) {
+        sb_liveness lives =
+            offer.degraded ? sb_offer_qualify(ctx, asked, &offer) : SB_LIVENESS_UNKNOWN;
+        if (dead ? lives == SB_LIVENESS_ALIVE : offer.rank > best.rank) {
             sb_offer_fini(&best);
             best = offer;
+            life = lives;
         } else {
             sb_offer_fini(&offer);
         }
@@ -331,11 +337,15 @@ static void flight_done(sb_op *op)
     if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE) {
         const sb_answer *answer = f->best.answer;
         sb_engine_learn(f->engine, &f->asked, answer, true);
+        if (f->best.source == SB_SOURCE_DNS)
+            sb_pins_heard(f->engine, &f->asked, answer);
         sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);
         f->best.ttl_cap_s = (life.due - 1) / SB_TICKS_PER_S;
         sb_upstreams_remember(f->engine->upstreams, &f->asked.question, true);
         note_recovered(f);
     } else {
+        if (f->attempt_count > 0)
+            sb_pins_heard(f->engine, &f->asked, NULL);
         end_badly(f);
         if (f->best.rank == SB_RANK_UNTRUSTED_NEGATIVE)
             sb_engine_learn(f->engine, &f->asked, f->best.answer, false);

@@ -9,6 +9,7 @@
 #include "net/revive.h"
 #include "resolve/engine.h"
 #include "resolve/hosts.h"
+#include "resolve/pins.h"
 #include "resolve/refresh.h"
 #include "resolve/trouble.h"
 #include "resolve/verdict.h"
@@ -31,6 +32,7 @@ struct sb_engine {
     sb_reviver *reviver;
     sb_doubts *doubts;
     sb_endpoints *endpoints;
+    sb_pins pins;
     sb_ns doubt_until;
     sb_timer tick;
     uint64_t ticks;

@@ -53,6 +53,14 @@ static bool is_paused(sb_engine *e, const sb_asked *asked)
     return sb_troubles_active(&e->troubles, &key, sb_env_now(e->env)) != NULL;
 }
 
+bool sb_refresh_paced(sb_engine *e, const sb_asked *asked)
+{
+    if (is_paused(e, asked))
+        return false;
+    refresh(e, asked);
+    return true;
+}
+
 void sb_refresh_used(sb_engine *e, const sb_asked *asked)
 {
     sb_l1_key key = {.question = &asked->question, .view = asked->view};

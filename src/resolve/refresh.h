@@ -22,6 +22,9 @@ bool sb_refresh_is_due(const sb_settings *settings, const sb_l1_entry *entry, sb
 
 /* Somebody uses this entry: refresh it if it is time. */
 void sb_refresh_used(sb_engine *engine, const sb_asked *asked);
+/* A flight nobody waits for, at the pace (over it: none). False when it failed a moment ago and its
+ * pause is not over. */
+bool sb_refresh_paced(sb_engine *engine, const sb_asked *asked);
 /* Once a second: warmed and protected names. */
 void sb_refresh_tick(sb_engine *engine);
 /* A server is back: what failed is asked again, at the pace. */

@@ -3,6 +3,7 @@
 #include "resolve/strategy.h"
 
 #include "dns/rdata.h"
+#include "resolve/endpoint.h"
 
 sb_offer sb_offer_init(sb_strategy_id strategy, sb_source source, sb_rank rank)
 {
@@ -20,6 +21,27 @@ void sb_offer_fini(sb_offer *offer)
 {
     sb_answer_unref(offer->answer);
     *offer = (sb_offer){0};
+}
+
+sb_liveness sb_offer_qualify(const sb_ctx *ctx, const sb_asked *asked, sb_offer *offer)
+{
+    sb_addr addrs[SB_LOOKS_MAX];
+    uint16_t port = asked->policy.port;
+    if (port == 0 || !offer->answer || offer->answer->kind != SB_KIND_POSITIVE ||
+        !sb_type_is_address(asked->question.type))
+        return SB_LIVENESS_UNKNOWN;
+    size_t n = sb_answer_addresses(offer->answer, addrs, SB_LOOKS_MAX);
+    /* A single one with nothing in its place is served whether it lives or not. */
+    if (n < 2 && asked->policy.emergency_count == 0)
+        return SB_LIVENESS_UNKNOWN;
+    sb_endpoints_look_all(ctx->endpoints, addrs, n, port, asked->policy.probe_every);
+    sb_answer *living = NULL;
+    if (sb_endpoints_qualify(ctx->endpoints, offer->answer, port, &living) == SB_OK) {
+        sb_answer_unref(offer->answer);
+        offer->answer = living;
+        sb_count(ctx->stats, SB_COUNT_QUALIFIED);
+    }
+    return sb_endpoints_life_of(ctx->endpoints, addrs, n, port);
 }
 
 void sb_attempt_tried(sb_attempt *attempt, sb_outcome outcome, sb_ns took, const sb_addr *server)

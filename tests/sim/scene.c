@@ -660,6 +660,53 @@ static void do_obey(scene *sc, char **words, unsigned n, char *rest)
         scene_fail(sc, "obey: not taken");
 }
 
+typedef struct deed_search {
+    sb_name name;
+    bool emergency;
+    char text[400];
+} deed_search;
+
+static bool add_deed(void *context, const sb_deed_info *deed)
+{
+    deed_search *search = context;
+    size_t at = strlen(search->text);
+    if (sb_name_equal(&deed->name, &search->name) && deed->emergency == search->emergency)
+        snprintf(search->text + at, sizeof search->text - at, " %s", sb_deed_text(deed->deed));
+    return true;
+}
+
+/* deeds NAME pin|emergency WORDS…: the whole trail of it. */
+static void do_deeds(scene *sc, char **words, unsigned n, char *rest)
+{
+    (void)rest;
+    deed_search search = {.emergency = strcmp(words[2], "emergency") == 0};
+    char wanted[400] = "";
+    for (unsigned i = 3; i < n; i++) {
+        size_t at = strlen(wanted);
+        snprintf(wanted + at, sizeof wanted - at, " %s", words[i]);
+    }
+    if (!scene_name(sc, words[1], &search.name))
+        return;
+    (void)sb_engine_each_deed(sc->d.engine, add_deed, &search);
+    if (strcmp(search.text, wanted) != 0)
+        scene_fail(sc, "expected the deeds%s, found%s", wanted, search.text);
+}
+
+static bool any_pin(void *context, const sb_pin_info *pin)
+{
+    return !sb_name_equal(&pin->name, context);
+}
+
+/* unpinned NAME: there is no pin any more. */
+static void do_unpinned(scene *sc, char **words, unsigned n, char *rest)
+{
+    (void)n;
+    (void)rest;
+    sb_name name;
+    if (scene_name(sc, words[1], &name) && !sb_engine_each_pin(sc->d.engine, any_pin, &name))
+        scene_fail(sc, "%s is pinned", words[1]);
+}
+
 static const command commands[] = {
     {"title", 1, do_title},       {"config", 0, do_config},     {"env", 1, do_env},
     {"upstream", 2, do_upstream}, {"flag", 2, do_flag},         {"zone", 2, do_zone},
@@ -673,7 +720,7 @@ static const command commands[] = {
     {"forge", 1, do_forge},       {"link", 2, do_link},         {"warm", 0, scene_warm},
     {"load", 1, scene_load},      {"change", 0, scene_change},  {"delete", 0, scene_delete},
     {"loaded", 3, scene_loaded},  {"endpoint", 2, do_endpoint}, {"connections", 2, do_connections},
-    {"obey", 1, do_obey},
+    {"obey", 1, do_obey},         {"deeds", 2, do_deeds},       {"unpinned", 1, do_unpinned},
 };
 
 static void words_run(scene *sc, char **words, unsigned n, char *rest)
