@@ -30,20 +30,24 @@ static unsigned distance(const char *a, const char *b);
 sb_status sb_args_read(sb_cli *cli, int count, char **words, const char **operands, sb_why *why)
 {
     unsigned found = 0;
-    bool plain = false;
+    bool plain = false, version = false;
     for (int i = 0; i < count; i++) {
         const char *word = words[i];
         if (plain || word[0] != '-' || word[1] == '\0') {
             operands[found++] = word;
         } else if (strcmp(word, "--") == 0) {
             plain = true;
-        } else if ((strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) && found == 0) {
-            operands[found++] = "version";
+        } else if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
+            version = true;
         } else {
             sb_status status = read_option(cli, words, count, &i, why);
             if (status != SB_OK)
                 return status;
         }
+    }
+    if (version) { /* before whatever else was said */
+        operands[0] = "version";
+        found = 1;
     }
     if (found == 0 && sb_cli_has(cli, SB_ARG_HELP)) {
         operands[found++] = "help";

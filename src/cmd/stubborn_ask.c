@@ -10,11 +10,12 @@
 #include "base/mem.h"
 #include "cmd/stubborn.h"
 #include "cmd/stubborn_local.h"
+#include "io/uv_env.h"
 
-#define SLACK (1 * SB_S)               /* the daemon's own deadline comes first and says more */
-#define LOCAL_SLACK (250 * SB_MS)      /* and so does that of our own engine */
-#define STUCK_PATIENCE (1 * SB_S)      /* for a daemon whose heartbeat stands still */
-#define STALE_PATIENCE (1800 * SB_MS)  /* RFC 8767 §5 */
+#define SLACK (1 * SB_S)              /* the daemon's own deadline comes first and says more */
+#define LOCAL_SLACK (250 * SB_MS)     /* and so does that of our own engine */
+#define STUCK_PATIENCE (1 * SB_S)     /* for a daemon whose heartbeat stands still */
+#define STALE_PATIENCE (1800 * SB_MS) /* RFC 8767 §5 */
 #define SYSTEM_SOCKET "/run/stubborn/stubborn.sock"
 
 typedef struct sb_world {
@@ -204,6 +205,8 @@ static void open_cache(sb_cli *cli)
 {
     sb_world *world = cli->world;
     const char *path = cli->settings->cache.file;
+    sb_uv_guard_sigbus(); /* its owner may cut the file at any moment */
+    sb_edge_cache_on_map(sb_uv_guard_mapping);
     if (!path || !path[0] || sb_edge_cache_open(path, &world->cache, NULL) != SB_OK) {
         world->cache = NULL;
         return;
@@ -325,9 +328,8 @@ static bool make_reply(sb_cli *cli, sb_asked *asked, const sb_edge_hit *hit)
     if (asked->answered && asked->reply.has_provenance)
         for (unsigned i = 0; i < asked->reply.provenance.tried_count && i + 1 < SB_TRIED_MAX; i++)
             p.tried[p.tried_count++] = asked->reply.provenance.tried[i];
-    p.tried[p.tried_count++] =
-        (sb_tried){.strategy = stale ? SB_STRATEGY_STALE : SB_STRATEGY_CACHED,
-                   .status = SB_OUTCOME_OK};
+    p.tried[p.tried_count++] = (sb_tried){
+        .strategy = stale ? SB_STRATEGY_STALE : SB_STRATEGY_CACHED, .status = SB_OUTCOME_OK};
     sb_l1_entry copy = *entry;
     sb_answer_parts parts = sb_l1_parts(&copy);
     sb_reply_body body = {.body = parts.body,
@@ -340,9 +342,9 @@ static bool make_reply(sb_cli *cli, sb_asked *asked, const sb_edge_hit *hit)
                           .age_s = hit->age_s,
                           .ttl_cap_s = hit->freshness == SB_DUE ? stale_ttl : UINT32_MAX,
                           .ttl_fixed_s = stale ? stale_ttl : UINT32_MAX,
-                          .ede = !stale                              ? SB_EDE_NONE
+                          .ede = !stale                            ? SB_EDE_NONE
                                  : entry->kind == SB_KIND_NXDOMAIN ? SB_EDE_STALE_NXDOMAIN
-                                                                     : SB_EDE_STALE};
+                                                                   : SB_EDE_STALE};
     sb_query_info info = {.flags = SB_FLAG_RD,
                           .question = asked->question,
                           .has_question = true,

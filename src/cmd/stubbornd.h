@@ -33,15 +33,18 @@ typedef struct sb_daemon {
     const sb_settings *started;  /* referenced: those of the start, for what it alone takes */
     sb_daemon_rights rights;     /* in effect */
     sb_l1 *l1;
+    sb_l1 *memory; /* what the cache was while another held its file; NULL */
     sb_engine *engine;
     sb_dns_front *front;
-    sb_workers *workers; /* NULL: the engine serves alone */
+    sb_workers *workers;  /* NULL: the engine serves alone */
     sb_http_server *http; /* NULL: off */
     sb_http_front http_front;
     sb_control *control; /* NULL: no socket */
     uv_signal_t signals[SB_SIGNALS];
     unsigned signal_count;
-    sb_timer watch;  /* once a second: has the cache file faulted? */
+    sb_timer watch; /* once a second: has the cache file faulted? */
+    sb_timer lock;  /* while another process holds the cache file */
+    unsigned lock_tries;
     sb_timer count;  /* while the entries of the cache file are counted */
     sb_timer ending; /* while answers under way are waited for */
     sb_ns end_by;

@@ -21,8 +21,15 @@
 /* A file of 64 MiB has some 100,000 buckets: counted in 8 s, under a millisecond at a time. */
 #define COUNT_BUCKETS 256
 #define COUNT_EVERY (20 * SB_MS)
+/* A command without a daemon holds the cache file for seconds; another daemon may do so for good.
+ */
+#define LOCK_EVERY SB_S
+#define LOCK_SOON_TRIES 60
+#define LOCK_LATER (10 * SB_S)
 
 static sb_status open_cache(sb_daemon *d, sb_why *why);
+static sb_l1_options cache_options(sb_daemon *d);
+static void look_for_lock(sb_timer *timer);
 static void fill_client(sb_daemon *d, sb_l1_client_settings *ret);
 static void fill_search(sb_daemon *d, sb_l1_client_settings *ret);
 static sb_status open_engine(sb_daemon *d, sb_why *why);
@@ -57,6 +64,7 @@ sb_status sb_daemon_start(sb_daemon *d, sb_why *why)
     sb_timer_init(&d->watch, look_for_fault);
     sb_timer_init(&d->ending, look_for_end);
     sb_timer_init(&d->count, count_entries);
+    sb_timer_init(&d->lock, look_for_lock);
     for (size_t i = 0; i < SB_ARRAY_SIZE(steps); i++) {
         sb_status status = steps[i](d, why);
         if (status != SB_OK)
@@ -69,6 +77,8 @@ sb_status sb_daemon_start(sb_daemon *d, sb_why *why)
     }
     sb_timer_set(d->env, &d->watch, sb_env_now(d->env) + SB_S);
     sb_timer_set(d->env, &d->count, sb_env_now(d->env) + COUNT_EVERY);
+    if (sb_l1_locked_out(d->l1))
+        sb_timer_set(d->env, &d->lock, sb_env_now(d->env) + LOCK_EVERY);
     log_ready(d);
     sb_daemon_notify("READY=1");
     return SB_OK;
@@ -96,11 +106,13 @@ void sb_daemon_close(sb_daemon *d)
     if (d->env) {
         sb_timer_stop(d->env, &d->watch);
         sb_timer_stop(d->env, &d->count);
+        sb_timer_stop(d->env, &d->lock);
         sb_timer_stop(d->env, &d->ending);
     }
     sb_engine_free(d->engine);
     if (d->l1)
         sb_l1_close(d->l1);
+    sb_l1_close(d->memory);
     sb_settings_unref(d->started);
     sb_settings_unref(d->settings);
     d->started = d->settings = NULL;
@@ -114,14 +126,7 @@ static sb_status open_cache(sb_daemon *d, sb_why *why)
     sb_status status = sb_daemon_rights_of(s, &d->rights, why);
     if (status != SB_OK)
         return status;
-    sb_l1_options options = {
-        .path = s->cache.file,
-        .size_bytes = s->cache.size_bytes,
-        .mode = d->rights.cache.mode,
-        .group = d->rights.cache.group,
-        .policy_hash = s->hash,
-    };
-    fill_client(d, &options.client);
+    sb_l1_options options = cache_options(d);
     sb_why trouble = {0};
     status = sb_l1_open(d->env, &options, &d->l1, &trouble);
     if (status != SB_OK)
@@ -131,11 +136,64 @@ static sb_status open_cache(sb_daemon *d, sb_why *why)
         sb_log(CACHE, WARN, sb_l1_in_file(d->l1) ? "cache file repaired" : "cache in memory only",
                "reason=%s", SB_Q(trouble.text));
     /* A file of an earlier start has the mode of then. */
-    if (sb_l1_in_file(d->l1) && sb_uv_permit(s->cache.file, d->rights.cache.mode,
-                                             d->rights.cache.group, &trouble) != SB_OK)
-        sb_log(CACHE, WARN, "cache file not shared as configured", "reason=%s",
-               SB_Q(trouble.text));
+    if (sb_l1_in_file(d->l1) &&
+        sb_uv_permit(s->cache.file, d->rights.cache.mode, d->rights.cache.group, &trouble) != SB_OK)
+        sb_log(CACHE, WARN, "cache file not shared as configured", "reason=%s", SB_Q(trouble.text));
     return SB_OK;
+}
+
+/* Path and size as at the start; the rest as it is now. */
+static sb_l1_options cache_options(sb_daemon *d)
+{
+    sb_l1_options options = {
+        .path = d->started->cache.file,
+        .size_bytes = d->started->cache.size_bytes,
+        .mode = d->rights.cache.mode,
+        .group = d->rights.cache.group,
+        .policy_hash = d->settings->hash,
+    };
+    fill_client(d, &options.client);
+    return options;
+}
+
+/* The workers read the memory until they have taken the file over; then it goes. */
+static bool leave_memory(sb_daemon *d)
+{
+    sb_why why = {0};
+    if (d->workers &&
+        sb_workers_move(d->workers, d->settings, sb_l1_reader_of(d->l1), &why) != SB_OK) {
+        sb_log(CACHE, WARN, "workers still read the cache in memory", "reason=%s", SB_Q(why.text));
+        return false;
+    }
+    sb_l1_close(d->memory);
+    d->memory = NULL;
+    return true;
+}
+
+static void look_for_lock(sb_timer *timer)
+{
+    sb_daemon *d = sb_container_of(timer, sb_daemon, lock);
+    sb_ns next = sb_env_now(d->env) + (++d->lock_tries < LOCK_SOON_TRIES ? LOCK_EVERY : LOCK_LATER);
+    sb_l1_options options = cache_options(d);
+    const char *path = options.path;
+    sb_why why = {0};
+    if (!d->memory) {
+        if (sb_l1_take_file(d->l1, &options, &d->memory, &why) == SB_OK) {
+            sb_log(CACHE, INFO, "cache file taken, its lock is free", "file=%s", SB_Q(path));
+            if (why.text[0])
+                sb_log(CACHE, WARN, "cache file repaired", "reason=%s", SB_Q(why.text));
+            if (sb_uv_permit(path, options.mode, options.group, &why) != SB_OK)
+                sb_log(CACHE, WARN, "cache file not shared as configured", "reason=%s",
+                       SB_Q(why.text));
+            sb_engine_moved(d->engine, d->memory);
+            sb_timer_set(d->env, &d->count, sb_env_now(d->env) + COUNT_EVERY);
+        } else if (!sb_l1_locked_out(d->l1)) {
+            sb_log(CACHE, WARN, "cache stays in memory only", "reason=%s", SB_Q(why.text));
+            return;
+        }
+    }
+    if (!d->memory || !leave_memory(d))
+        sb_timer_set(d->env, timer, next);
 }
 
 static void fill_client(sb_daemon *d, sb_l1_client_settings *ret)
@@ -223,10 +281,10 @@ static sb_status open_workers(sb_daemon *d, sb_why *why)
 
 static sb_status open_http(sb_daemon *d, sb_why *why)
 {
-    d->http_front = (sb_http_front){
-        .engine = d->engine,
-        .worker_stats = d->workers ? sb_workers_stats(d->workers) : NULL,
-        .worker_count = d->workers ? sb_workers_count(d->settings) : 0};
+    d->http_front =
+        (sb_http_front){.engine = d->engine,
+                        .worker_stats = d->workers ? sb_workers_stats(d->workers) : NULL,
+                        .worker_count = d->workers ? sb_workers_count(d->settings) : 0};
     if (!d->settings->listen.http_on)
         return SB_OK;
     return sb_http_server_new(&d->loop, &d->settings->listen.http, sb_http_front_handle,

@@ -29,6 +29,8 @@ struct sb_edge_cache {
     uint8_t boot_id[16];
 };
 
+static sb_edge_mapped *told_of_map; /* written once, before any thread reads a cache */
+
 static sb_status map(sb_edge_cache *cache, sb_why *why);
 static sb_status check(const sb_edge_cache *cache, const struct stat *st, sb_why *why);
 static void unmap(sb_edge_cache *cache);
@@ -56,6 +58,11 @@ sb_status sb_edge_cache_open(const char *path, sb_edge_cache **ret, sb_why *why)
 done:
     sb_edge_cache_close(cache);
     return status;
+}
+
+void sb_edge_cache_on_map(sb_edge_mapped *told)
+{
+    told_of_map = told;
 }
 
 void sb_edge_cache_close(sb_edge_cache *cache)
@@ -152,6 +159,8 @@ static sb_status map(sb_edge_cache *cache, sb_why *why)
                             strerror(error));
         goto done;
     }
+    if (told_of_map)
+        told_of_map(cache->base, cache->size, true);
     status = sb_l1_reader_init(cache->base, cache->size, &cache->reader, why);
     if (status != SB_OK)
         unmap(cache);
@@ -183,6 +192,8 @@ static sb_status check(const sb_edge_cache *cache, const struct stat *st, sb_why
 
 static void unmap(sb_edge_cache *cache)
 {
+    if (cache->base && told_of_map)
+        told_of_map(cache->base, cache->size, false);
     if (cache->base)
         munmap(cache->base, cache->size);
     cache->base = NULL;

@@ -12,6 +12,12 @@
 
 typedef struct sb_edge_cache sb_edge_cache;
 
+/* Told of each mapping before it is read, and of its end before it goes. A program that owns its
+ * SIGBUS guards them by it: the file's owner may cut it between the look at its size and the read.
+ * Once, before the first open; NULL (the default) for none. */
+typedef void sb_edge_mapped(const void *base, size_t size, bool mapped);
+void sb_edge_cache_on_map(sb_edge_mapped *told);
+
 /* Owned. The path is copied: the file is opened anew when another took its place. */
 SB_MUST_USE sb_status sb_edge_cache_open(const char *path, sb_edge_cache **ret, sb_why *why);
 /* NULL is allowed. */

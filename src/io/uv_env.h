@@ -26,11 +26,14 @@ void sb_uv_env_run(sb_uv_env *env);
 void sb_uv_env_stop(sb_uv_env *env);
 
 /* Makes the process survive SIGBUS on mappings made by map_open and map_create: the faulting page
- * is replaced by zeroed memory, which the cache's own checks then take for damage. For the daemon
- * alone: a library never handles signals. */
+ * is replaced by zeroed memory, which the cache's own checks then take for damage. For our own
+ * programs: a library never handles signals. */
 void sb_uv_guard_sigbus(void);
 /* True once such a fault has happened; for one warning. */
 bool sb_uv_sigbus_seen(void);
+/* Adds a mapping of somebody else's to the guarded, or takes it off (an sb_edge_mapped). Any
+ * thread; more mappings at a time than there are places for stay unguarded. */
+void sb_uv_guard_mapping(const void *base, size_t size, bool mapped);
 
 /* Makes the missing directories above path, 0755 for root (the system's directories) and 0700 for
  * anybody else. */

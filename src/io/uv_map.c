@@ -24,15 +24,17 @@
 
 typedef struct mapping_handle {
     int fd;
-    bool published;   /* the name is ours for good */
-    int guard;        /* place in guarded[], -1 none */
-    char *path;       /* where it belongs */
-    char *temporary;  /* where it is until published; NULL when it was opened */
+    bool published;  /* the name is ours for good */
+    int guard;       /* place in guarded[], -1 none */
+    char *path;      /* where it belongs */
+    char *temporary; /* where it is until published; NULL when it was opened */
 } mapping_handle;
 
-/* What the SIGBUS handler may repair. base is published with release after size, and read with
- * acquire by the handler, which may run on any thread. */
+/* What the SIGBUS handler may repair. A place is taken by exchanging its base, 0, for one above
+ * every address; the true base is published with release after size, and read with acquire by the
+ * handler, which may run on any thread. */
 #define GUARDED_MAX 8
+#define GUARD_TAKEN UINTPTR_MAX
 static struct {
     _Atomic uintptr_t base;
     _Atomic size_t size;
@@ -179,6 +181,17 @@ bool sb_uv_sigbus_seen(void)
     return atomic_load_explicit(&fault_seen, memory_order_relaxed);
 }
 
+void sb_uv_guard_mapping(const void *base, size_t size, bool mapped)
+{
+    if (mapped) {
+        (void)guard_add(base, size);
+        return;
+    }
+    for (int i = 0; i < GUARDED_MAX; i++)
+        if (atomic_load_explicit(&guarded[i].base, memory_order_relaxed) == (uintptr_t)base)
+            atomic_store_explicit(&guarded[i].base, 0, memory_order_release);
+}
+
 /* Only system calls in here. Whatever is not ours dies of it, as it would have without us. */
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
@@ -206,7 +219,9 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 static int guard_add(const void *base, size_t size)
 {
     for (int i = 0; i < GUARDED_MAX; i++) {
-        if (atomic_load_explicit(&guarded[i].base, memory_order_relaxed) != 0)
+        uintptr_t vacant = 0;
+        if (!atomic_compare_exchange_strong_explicit(&guarded[i].base, &vacant, GUARD_TAKEN,
+                                                     memory_order_relaxed, memory_order_relaxed))
             continue;
         atomic_store_explicit(&guarded[i].size, size, memory_order_relaxed);
         atomic_store_explicit(&guarded[i].base, (uintptr_t)base, memory_order_release);
@@ -272,10 +287,9 @@ static sb_status check_file(int fd, const char *path, struct stat *ret_st, sb_wh
 static sb_status check_file_system(int fd, const char *path, bool fresh, sb_why *why)
 {
     static const unsigned long refused[] = {
-        NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, SMB2_SUPER_MAGIC, CIFS_SUPER_MAGIC, CEPH_SUPER_MAGIC,
-        AFS_SUPER_MAGIC, AFS_FS_MAGIC, CODA_SUPER_MAGIC, FUSE_SUPER_MAGIC, V9FS_MAGIC,
-        NCP_SUPER_MAGIC,
-        0x0bd00bd0, /* Lustre */
+        NFS_SUPER_MAGIC,  SMB_SUPER_MAGIC, SMB2_SUPER_MAGIC, CIFS_SUPER_MAGIC,
+        CEPH_SUPER_MAGIC, AFS_SUPER_MAGIC, AFS_FS_MAGIC,     CODA_SUPER_MAGIC,
+        FUSE_SUPER_MAGIC, V9FS_MAGIC,      NCP_SUPER_MAGIC,  0x0bd00bd0, /* Lustre */
         0x2fc12fc1, /* ZFS: allocates anew on every write */
     };
     struct statfs fs;
@@ -285,7 +299,8 @@ static sb_status check_file_system(int fd, const char *path, bool fresh, sb_why 
         if ((unsigned long)fs.f_type == refused[i])
             return sb_why_set(why, SB_UNSUPPORTED,
                               "the file system of the cache file %s cannot hold a safe shared "
-                              "mapping", path);
+                              "mapping",
+                              path);
     if ((unsigned long)fs.f_type == BTRFS_SUPER_MAGIC && fresh) {
         int flags = 0; /* written in place, else an allocation promises nothing there */
         if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0) {

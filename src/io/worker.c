@@ -22,15 +22,16 @@
 #include "io/uv_env.h"
 #include "resolve/hit.h"
 
-#define BUFFER_BYTES (4 * 1024 * 1024) /* a whole machine's burst waits while one batch is served */
+#define BUFFER_BYTES (4 * 1024 * 1024) /* a whole machine's burst waits while one batch is served  \
+                                        */
 #define EVENTS_MAX 16
-#define ROUNDS_MAX 4            /* batches of one socket before the others get their turn */
-#define TURN_MAX 256            /* questions of one worker per turn of the loop */
+#define ROUNDS_MAX 4 /* batches of one socket before the others get their turn */
+#define TURN_MAX 256 /* questions of one worker per turn of the loop */
 #define USED_QUEUE 256
 #define USED_SLOTS 1024         /* questions whose last report a worker remembers, by hash */
 #define USED_POKE (250 * SB_MS) /* reports alone wake the loop this often at most */
 #define REFUSED_SLOTS 256
-#define WAKE UINT32_MAX         /* in epoll data: the eventfd */
+#define WAKE UINT32_MAX /* in epoll data: the eventfd */
 
 typedef struct worker_socket {
     uint64_t id; /* never used twice */
@@ -42,6 +43,7 @@ typedef struct worker_socket {
  * then the old one is freed. */
 typedef struct worker_plan {
     const sb_settings *settings;
+    sb_l1_reader reader;
     int epoll;
     size_t count;
     worker_socket sockets[];
@@ -58,7 +60,7 @@ typedef struct worker {
     sb_workers *all;
     pthread_t thread;
     bool started;
-    int wake; /* eventfd: a new plan, or the end */
+    int wake;          /* eventfd: a new plan, or the end */
     worker_plan *plan; /* the loop's view */
     /* next: written by the loop (release), read by the worker (acquire). current: the other way
      * round. */
@@ -88,7 +90,7 @@ typedef struct worker {
 
 struct sb_workers {
     uv_loop_t *loop;
-    sb_l1_reader reader;
+    sb_l1_reader reader; /* of the next plan */
     uint8_t boot_id[16];
     uv_async_t async;
     bool async_open;
@@ -216,6 +218,17 @@ sb_status sb_workers_reload(sb_workers *all, const sb_settings *settings, sb_why
     return SB_OK;
 }
 
+sb_status sb_workers_move(sb_workers *all, const sb_settings *settings, const sb_l1_reader *reader,
+                          sb_why *why)
+{
+    sb_l1_reader before = all->reader;
+    all->reader = *reader;
+    sb_status status = sb_workers_reload(all, settings, why);
+    if (status != SB_OK)
+        all->reader = before;
+    return status;
+}
+
 void sb_workers_stop(sb_workers *all)
 {
     for (unsigned i = 0; i < all->count; i++) {
@@ -312,6 +325,7 @@ static sb_status plan_new(sb_workers *all, const worker *w, const sb_settings *s
     if (!plan)
         return sb_why_set(why, SB_NOMEM, "no memory for the workers");
     plan->settings = sb_settings_ref(settings);
+    plan->reader = all->reader;
     plan->epoll = epoll_create1(EPOLL_CLOEXEC);
     sb_status status = plan->epoll < 0 ? sb_uv_why(why, errno, "cannot poll the DNS sockets")
                                        : plan_fill(all, w, plan, why);
@@ -492,7 +506,7 @@ static void serve(worker *w, const worker_plan *plan, const worker_socket *s)
         sb_clock begun, ended;
         bool guessed;
         read_clock(w->all, &begun);
-        w->tick = sb_l1_reader_tick(&w->all->reader, &begun, &guessed);
+        w->tick = sb_l1_reader_tick(&plan->reader, &begun, &guessed);
         w->hits = 0;
         for (int i = 0; i < got; i++) {
             sb_datagram d;
@@ -535,7 +549,7 @@ static void question(worker *w, const worker_plan *plan, const worker_socket *s,
     }
     w->info.provenance_asked = false; /* for this machine's sockets alone */
     w->info.provenance_flags = 0;
-    size_t size = sb_hit_reply(&w->all->reader, w->tick, &w->info, SB_TRANSPORT_UDP,
+    size_t size = sb_hit_reply(&plan->reader, w->tick, &w->info, SB_TRANSPORT_UDP,
                                plan->settings->cache.share == SB_SHARE_ALL, &w->scratch, out,
                                SB_UDP_BATCH_BYTES);
     if (size == 0) {

@@ -17,7 +17,7 @@
 #define SB_WORKERS_MAX 8
 #define SB_WORKER_QUEUE 1024 /* questions waiting for the engine; beyond: dropped and counted */
 #define SB_WORKER_QUESTION_MAX 1500 /* bytes of a question that is passed on */
-#define SB_WORKER_REFUSED_PER_S 10 /* REFUSED per second and address, as in the front */
+#define SB_WORKER_REFUSED_PER_S 10  /* REFUSED per second and address, as in the front */
 
 typedef struct sb_workers sb_workers;
 
@@ -53,6 +53,10 @@ SB_MUST_USE sb_status sb_workers_start(sb_workers *workers, sb_why *why);
  * worker has taken them over. */
 SB_MUST_USE sb_status sb_workers_reload(sb_workers *workers, const sb_settings *settings,
                                         sb_why *why);
+/* The writer took another mapping: as sb_workers_reload, and nobody reads the one before when it
+ * returns SB_OK. */
+SB_MUST_USE sb_status sb_workers_move(sb_workers *workers, const sb_settings *settings,
+                                      const sb_l1_reader *reader, sb_why *why);
 /* Ends the threads; what they passed on can still be answered until sb_workers_free. */
 void sb_workers_stop(sb_workers *workers);
 /* Stops, closes, turns the loop for its handle's sake: not from a callback of it. NULL is

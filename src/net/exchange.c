@@ -6,6 +6,7 @@
  * (framing). Loop thread. */
 #include "net/exchange.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -84,7 +85,7 @@ static void lead(sb_exchange *x)
         x->probing = true;
         sb_upstream_probe_begin(x->ups, x->server);
     }
-    if (x->server->tls)
+    if (sb_upstream_wants_stream(x->ups, x->server))
         ask_tcp(x);
     else
         ask_udp(x);
@@ -153,7 +154,13 @@ static void resend(sb_timer *timer)
 {
     sb_exchange *x = sb_container_of(timer, sb_exchange, resend);
     sb_env *env = x->op.env;
-    if (x->over_tcp || x->sends >= x->sends_max)
+    if (x->over_tcp)
+        return;
+    if (x->server->prefers_stream) { /* datagrams are still lost: that was the look at it */
+        ask_tcp(x);
+        return;
+    }
+    if (x->sends >= x->sends_max)
         return;
     sb_status status = env->ops->udp_send(env, x->socket, NULL, NULL, x->query, x->query_size);
     if (status != SB_OK && status != SB_AGAIN) {
@@ -212,6 +219,7 @@ static void sent(sb_exchange *x, sb_protocol protocol)
 {
     x->protocol = (uint8_t)protocol;
     x->server->queries++;
+    x->server->mute += protocol == SB_PROTOCOL_UDP && x->server->mute < UINT_MAX;
     sb_count(sb_upstreams_stats(x->ups), SB_COUNT_UP_QUERIES);
     emit(x, SB_EVENT_QUERY, x->protocol, x->sends);
     if (x->sends < UINT8_MAX)
@@ -368,6 +376,8 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
     sb_stats *stats = sb_upstreams_stats(x->ups);
     sb_msg msg;
     sb_status status = sb_msg_parse(bytes, size, &msg);
+    if (!x->over_tcp)
+        sb_upstream_datagram_answered(x->server);
     if (!x->over_tcp && msg.flags & SB_FLAG_TC) { /* also when cut in the middle of a record */
         sb_count(stats, SB_COUNT_UP_TRUNCATED);
         ask_tcp(x);
@@ -472,6 +482,8 @@ static void report(sb_exchange *x)
     if (x->reported)
         return;
     x->reported = true;
+    if (x->over_tcp)
+        sb_upstream_stream_ended(x->ups, x->server, x->rcode != 0xffff);
     switch (x->op.status) {
     case SB_OK:
         sb_upstream_succeeded(x->ups, x->server, (sb_protocol)x->protocol, x->rtt);

@@ -24,6 +24,7 @@
 #define SHAKY_PERMILLE 950u
 #define FORGIVE_EVERY (10 * SB_S) /* half of what a server lost is forgiven in this time */
 #define HEDGE_BURST 50u
+#define DATAGRAM_AGAIN (30 * SB_S) /* a question pays one time-out for it: not often, not never */
 #define WORKS_FOR                                                                                  \
     (5 * SB_S) /* a server that answered this lately is not down for SERVFAIL or REFUSED */
 
@@ -52,6 +53,8 @@ static void pool_set_fini(pool_set *set);
 static bool pool_fill(sb_upstreams *ups, sb_pool *pool, const sb_settings *settings,
                       const sb_server_setting *servers, size_t count);
 static sb_upstream *server_get(sb_upstreams *ups, const sb_server_setting *setting);
+static void settle(sb_upstreams *ups, const sb_settings *settings, const sb_server_setting *servers,
+                   size_t count);
 static void server_settle(sb_upstream *server, const sb_server_setting *setting);
 static bool is_own(sb_upstreams *ups, const sb_settings *settings, const sb_addr *addr);
 static void forgive(sb_upstreams *ups, sb_upstream *server);
@@ -132,6 +135,9 @@ sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_settings *settings,
         pool_set_fini(&set);
         return SB_NOMEM;
     }
+    settle(ups, settings, servers, server_count);
+    for (size_t i = 0; i < settings->route_count; i++)
+        settle(ups, settings, settings->routes[i].servers, settings->routes[i].server_count);
     old = (pool_set){ups->pools, ups->pool_count};
     ups->pools = set.pools;
     ups->pool_count = set.count;
@@ -314,6 +320,31 @@ void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server)
     check_silence(ups, server);
 }
 
+void sb_upstream_datagram_answered(sb_upstream *server)
+{
+    server->mute = 0;
+    server->prefers_stream = false;
+}
+
+void sb_upstream_stream_ended(sb_upstreams *ups, sb_upstream *server, bool answered)
+{
+    bool preferred = server->prefers_stream;
+    server->prefers_stream = answered && !server->tls && server->mute >= FAILURES_TO_OPEN;
+    if (server->prefers_stream && !preferred)
+        server->datagram_at = sb_env_now(ups->env) + DATAGRAM_AGAIN;
+}
+
+bool sb_upstream_wants_stream(sb_upstreams *ups, sb_upstream *server)
+{
+    sb_ns now = sb_env_now(ups->env);
+    if (server->tls || !server->prefers_stream)
+        return server->tls;
+    if (now < server->datagram_at)
+        return true;
+    server->datagram_at = now + DATAGRAM_AGAIN;
+    return false;
+}
+
 bool sb_upstream_works(const sb_upstreams *ups, const sb_upstream *server)
 {
     return server->last_success && sb_env_now(ups->env) - server->last_success < WORKS_FOR;
@@ -445,6 +476,7 @@ void sb_upstreams_reset(sb_upstreams *ups)
         server->udp = server->stream = (sb_latency){0};
         server->success_permille = 1000;
         server->no_edns = false;
+        sb_upstream_datagram_answered(server);
     }
 }
 
@@ -526,20 +558,39 @@ static bool pool_fill(sb_upstreams *ups, sb_pool *pool, const sb_settings *setti
     return true;
 }
 
-/* The server of that address, known or new. A new one has no reference yet: the caller takes the
- * first. */
-static sb_upstream *server_get(sb_upstreams *ups, const sb_server_setting *setting)
+static sb_upstream *server_find(sb_upstreams *ups, const sb_server_setting *setting)
 {
     bool tls = setting->tls_name != NULL;
     sb_list_each (it, &ups->servers) {
         sb_upstream *known = sb_container_of(it, sb_upstream, link);
         if (sb_addr_equal(&known->addr, &setting->addr) && known->tls == tls &&
-            (!tls || strcmp(known->tls_name, setting->tls_name) == 0)) {
-            server_settle(known, setting);
+            (!tls || strcmp(known->tls_name, setting->tls_name) == 0))
             return known;
-        }
     }
-    sb_upstream *server = sb_new(sb_upstream);
+    return NULL;
+}
+
+/* Once the new pools stand: a server in use changes with them or not at all. */
+static void settle(sb_upstreams *ups, const sb_settings *settings, const sb_server_setting *servers,
+                   size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        sb_upstream *server =
+            is_own(ups, settings, &servers[i].addr) ? NULL : server_find(ups, &servers[i]);
+        if (server)
+            server_settle(server, &servers[i]);
+    }
+}
+
+/* The server of that address, known (as it is) or new. A new one has no reference yet: the caller
+ * takes the first. */
+static sb_upstream *server_get(sb_upstreams *ups, const sb_server_setting *setting)
+{
+    bool tls = setting->tls_name != NULL;
+    sb_upstream *known = server_find(ups, setting), *server;
+    if (known)
+        return known;
+    server = sb_new(sb_upstream);
     if (!server)
         return NULL;
     server->addr = setting->addr;

@@ -37,6 +37,9 @@ typedef struct sb_upstream {
     sb_list exchanges;      /* of sb_exchange.link: under way, one per question */
     sb_ns srtt;             /* smoothed round trip (RFC 6298), 0 unknown */
     sb_latency udp, stream; /* round trips per protocol */
+    unsigned mute;          /* datagrams sent since the last that was answered */
+    bool prefers_stream;    /* datagrams stay unanswered, streams do not */
+    sb_ns datagram_at;      /* … when one is tried again */
     sb_ns unanswered_since; /* first query since the last sign of life */
     unsigned unanswered;    /* queries since then */
     sb_ns last_success, last_failure;
@@ -105,6 +108,13 @@ bool sb_upstreams_spend(sb_upstreams *ups);
  * not answered anybody lately. */
 void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server);
 void sb_upstream_asked_again(sb_upstreams *ups, sb_upstream *server);
+/* A datagram got an answer of any kind / a stream did, or failed to. */
+void sb_upstream_datagram_answered(sb_upstream *server);
+void sb_upstream_stream_ended(sb_upstreams *ups, sb_upstream *server, bool answered);
+/* Over which to ask it now? Where datagrams are lost and streams are not, asking by datagram first
+ * would cost each question a time-out and open a breaker that the stream closes again. True: a
+ * stream; but for one question in a while, which finds out whether datagrams get through again. */
+bool sb_upstream_wants_stream(sb_upstreams *ups, sb_upstream *server);
 /* True when it answered within the last seconds. */
 bool sb_upstream_works(const sb_upstreams *ups, const sb_upstream *server);
 /* An exchange was cancelled `elapsed` after its query: a loser took at least that long. */

@@ -143,6 +143,9 @@ bool sb_engine_each_deed(sb_engine *engine, bool (*visit)(void *, const sb_deed_
 
 /* Flushing ends the flights' claim too: a running flight's result is still delivered, and stored
  * anew. */
+/* The cache went from memory into its file (sb_l1_take_file): what was denied meanwhile is
+ * forgotten there as well, but for names that are protected. Before the memory is closed. */
+void sb_engine_moved(sb_engine *engine, const sb_l1 *memory);
 size_t sb_engine_flush_name(sb_engine *engine, const sb_name *name);
 size_t sb_engine_flush_below(sb_engine *engine, const sb_name *suffix); /* root: all */
 

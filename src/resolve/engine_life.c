@@ -255,6 +255,27 @@ size_t sb_engine_flush_below(sb_engine *engine, const sb_name *suffix)
     return sb_l1_remove_below(engine->l1, &folded);
 }
 
+void sb_engine_moved(sb_engine *engine, const sb_l1 *memory)
+{
+    uint64_t cursor = 0;
+    sb_l1_entry entry;
+    while (sb_l1_walk(sb_l1_reader_of(memory), &cursor, engine->scratch, &entry)) {
+        if (entry.kind == SB_KIND_POSITIVE)
+            continue;
+        sb_kind kind = (sb_kind)entry.kind;
+        sb_answer *denial = sb_answer_of_entry(&entry);
+        sb_question question;
+        sb_asked asked;
+        if (!denial)
+            continue;
+        sb_answer_question(denial, &question);
+        sb_engine_asked(engine, engine->settings, &question, &asked);
+        if (!asked.policy.protect && asked.view == denial->view)
+            sb_engine_forget(engine, &asked, kind);
+        sb_answer_unref(denial);
+    }
+}
+
 /* --- views --- */
 
 bool sb_engine_ready(const sb_engine *engine)

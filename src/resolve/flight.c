@@ -157,6 +157,7 @@ static void attempt_done(sb_op *op)
     if (op->status != SB_OK) {
         f->failure = op->status;
         f->failure_ede = attempt->ede;
+        f->failure_text = attempt->failed_by;
     }
     if (attempt->reason) {
         f->doubt = attempt->reason;
@@ -290,6 +291,7 @@ static void settle_all(sb_flight *f)
             .offer = f->best.rank && !refuses ? &f->best : NULL,
             .failure = failure_of(f),
             .failure_ede = f->failure_ede,
+            .failure_text = f->failure_text,
             .tried = f->tried,
             .tried_count = f->tried_count,
             .error = failed && !f->denied && f->attempt_count > 0,
@@ -329,6 +331,7 @@ static void flight_done(sb_op *op)
     sb_flight *f = sb_container_of(op, sb_flight, op);
     if (op->status == SB_TIMEOUT) {
         f->failure = SB_TIMEOUT;
+        f->failure_text = NULL;
         for (unsigned i = 0; i < f->attempt_count; i++)
             take_tried(f, f->attempts[i]);
     } else if (op->status != SB_OK) {

@@ -68,6 +68,13 @@ static void fail(wire *w, sb_status status)
     sb_op_finish(&w->attempt.op, status);
 }
 
+/* The status is that of the network; the reason is that none has answered for long enough. */
+static void fail_all_down(wire *w, sb_status status)
+{
+    w->attempt.failed_by = "all upstream servers are marked down";
+    fail(w, status);
+}
+
 static void offer_answer(wire *w, const sb_answer *answer)
 {
     bool positive = answer->kind == SB_KIND_POSITIVE;
@@ -309,7 +316,7 @@ static void pause_over(sb_timer *timer)
     if (!any_asking(w))
         ask_next(w);
     else if (is_hopeless(w))
-        fail(w, SB_TIMEOUT);
+        fail_all_down(w, SB_TIMEOUT);
     else
         sb_timer_set(env, timer, sb_env_now(env) + DEAD_LOOK);
 }
@@ -332,7 +339,7 @@ static void await_probe(wire *w)
     sb_env *env = w->attempt.ctx->env;
     sb_ns now = sb_env_now(env);
     if (now - w->began >= PROBE_WAIT)
-        fail(w, SB_UNREACHABLE);
+        fail_all_down(w, SB_UNREACHABLE);
     else
         sb_timer_set(env, &w->pause, now + PROBE_LOOK);
 }
@@ -342,6 +349,8 @@ static void ask_next(wire *w)
     const sb_ctx *ctx = w->attempt.ctx;
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
     if (queries_left(w) == 0 || pool->count == 0) {
+        if (pool->count == 0)
+            w->attempt.failed_by = "no upstream server is configured";
         fail(w, pool->count == 0 ? SB_UNREACHABLE : w->worst);
         return;
     }

@@ -251,6 +251,7 @@ static sb_status open_new(sb_l1 *l1, const sb_l1_options *options, uint64_t size
     old_header header = {0};
     sb_status status =
         ops->map_create(l1->env, options->path, size, options->mode, options->group, &map, &reason);
+    l1->locked_out = status == SB_BUSY;
     if (status != SB_OK)
         return reason.text[0] ? sb_why_set(why, SB_NOTFOUND, "%s", reason.text)
                               : sb_why_set(why, SB_NOTFOUND, "cannot make cache file %s: %s",
@@ -342,9 +343,17 @@ static sb_status open_path(sb_l1 *l1, const sb_l1_options *options, uint64_t siz
         return open_old(l1, options, size, &map, why);
     if (status == SB_NOTFOUND)
         return open_new(l1, options, size, NULL, NULL, why);
+    l1->locked_out = status == SB_BUSY;
     return reason.text[0] ? sb_why_set(why, SB_NOTFOUND, "%s", reason.text)
                           : sb_why_set(why, SB_NOTFOUND, "cannot use cache file %s: %s",
                                        options->path, sb_status_text(status));
+}
+
+static uint64_t size_of(const sb_l1_options *options)
+{
+    uint64_t size = options->size_bytes;
+    size = size < SB_L1_SIZE_MIN ? SB_L1_SIZE_MIN : size > SB_L1_FILE_MAX ? SB_L1_FILE_MAX : size;
+    return size - size % SB_L1_PAGE;
 }
 
 sb_status sb_l1_open(sb_env *env, const sb_l1_options *options, sb_l1 **ret, sb_why *why)
@@ -357,9 +366,7 @@ sb_status sb_l1_open(sb_env *env, const sb_l1_options *options, sb_l1 **ret, sb_
     if (!l1)
         return sb_why_set(why, SB_NOMEM, "out of memory for the cache");
     l1->env = env;
-    uint64_t size = options->size_bytes;
-    size = size < SB_L1_SIZE_MIN ? SB_L1_SIZE_MIN : size > SB_L1_FILE_MAX ? SB_L1_FILE_MAX : size;
-    size -= size % SB_L1_PAGE;
+    uint64_t size = size_of(options);
     sb_status status = SB_NOTFOUND;
     if (options->path && options->path[0])
         status = open_path(l1, options, size, why);
@@ -379,6 +386,84 @@ sb_status sb_l1_open(sb_env *env, const sb_l1_options *options, sb_l1 **ret, sb_
     return SB_OK;
 }
 
+static sb_tick shifted(sb_tick tick, int64_t shift)
+{
+    int64_t to = (int64_t)tick + shift;
+    if (tick >= UINT32_MAX - 1) /* a pin without end */
+        return tick;
+    return to < 1 ? 1 : to > UINT32_MAX - 2 ? UINT32_MAX - 2 : (sb_tick)to;
+}
+
+/* What was learned in memory, on the file's clock; the next epoch of the file makes the engine
+ * judge each anew. */
+static void take_learned(sb_l1 *file, const sb_l1 *memory, sb_l1_buffer *buffer)
+{
+    int64_t shift = (int64_t)sb_l1_now(file) - (int64_t)sb_l1_now(memory);
+    uint64_t cursor = 0;
+    sb_l1_entry entry, old;
+    sb_l1_digest digest;
+    sb_l1_place place;
+    while (sb_l1_walk(&memory->reader, &cursor, buffer, &entry)) {
+        if (sb_l1_is_dead(&entry, sb_l1_now(memory)))
+            continue;
+        entry.life = (sb_l1_life){
+            shifted(entry.life.learned, shift), shifted(entry.life.due, shift),
+            shifted(entry.life.expires, shift), shifted(entry.life.stale_until, shift)};
+        entry.epoch = sb_l1_policy_epoch(file);
+        sb_l1_digest_entry(&file->g, &entry, &digest);
+        bool stays =
+            sb_l1_lookup(&file->g, &digest, entry.view, &file->work, &old, &place) == SB_OK &&
+            ((!(old.flags & SB_L1_AGE_UNKNOWN) && old.life.learned > entry.life.learned) ||
+             (old.kind == SB_KIND_POSITIVE && entry.kind != SB_KIND_POSITIVE &&
+              (old.flags & SB_L1_PROTECTED)));
+        sb_status status = stays ? SB_OK : sb_l1_store(file, &entry);
+        (void)status; /* too large for the file: counted there */
+    }
+}
+
+sb_status sb_l1_take_file(sb_l1 *l1, const sb_l1_options *options, sb_l1 **ret_memory, sb_why *why)
+{
+    sb_l1 *file = sb_new(sb_l1), *memory = sb_alloc(sizeof(*memory));
+    sb_l1_buffer *buffer = sb_alloc(sizeof(*buffer));
+    sb_status status = sb_why_set(why, SB_NOMEM, "out of memory for the cache file");
+    if (!file || !memory || !buffer)
+        goto done;
+    file->env = l1->env;
+    why->text[0] = 0;
+    status = open_path(file, options, size_of(options), why);
+    l1->locked_out = file->locked_out;
+    if (status != SB_OK && file->locked_out)
+        status = SB_BUSY;
+    if (status == SB_OK && !file->in_file) { /* made, but not put in place */
+        file->env->ops->map_close(file->env, &file->map);
+        status = SB_IO;
+    }
+    if (status != SB_OK)
+        goto done;
+    sb_l1_set_network(file, (uint32_t)l1->stamp);
+    take_learned(file, l1, buffer);
+    sb_l1_bump_policy(file, options->policy_hash, &options->client);
+    file->stats.writes += l1->stats.writes; /* of this daemon */
+    file->stats.expired += l1->stats.expired;
+    file->stats.dropped += l1->stats.dropped;
+    file->stats.evictions += l1->stats.evictions;
+    file->stats.too_big += l1->stats.too_big;
+    *memory = *l1;
+    *l1 = *file;
+    *ret_memory = memory;
+    memory = NULL;
+    file->use = NULL; /* l1 has them */
+    file->next = file->prev = NULL;
+    file->slab_class = NULL;
+done:
+    if (file)
+        fini(file);
+    sb_free(file);
+    sb_free(memory);
+    sb_free(buffer);
+    return status;
+}
+
 void sb_l1_close(sb_l1 *l1)
 {
     if (!l1)
@@ -394,6 +479,11 @@ void sb_l1_close(sb_l1 *l1)
 bool sb_l1_in_file(const sb_l1 *l1)
 {
     return l1->in_file;
+}
+
+bool sb_l1_locked_out(const sb_l1 *l1)
+{
+    return !l1->in_file && l1->locked_out;
 }
 
 const sb_l1_reader *sb_l1_reader_of(const sb_l1 *l1)

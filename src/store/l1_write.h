@@ -30,6 +30,15 @@ SB_MUST_USE sb_status sb_l1_open(sb_env *env, const sb_l1_options *options, sb_l
 /* Marks the header clean. */
 void sb_l1_close(sb_l1 *l1);
 bool sb_l1_in_file(const sb_l1 *l1);
+/* True where it is in memory for no other reason than that another process holds the file. */
+bool sb_l1_locked_out(const sb_l1 *l1);
+/* Tries again to get the file for a cache that was locked out of it. SB_OK: l1 is in the file now,
+ * with what was learned in memory meanwhile where that is newer; a denial learned in memory
+ * replaces nothing that is protected. The memory as it was is the caller's, for readers that still
+ * have it, until sb_l1_close. Else l1 is as before and why says what was in the way (SB_BUSY: still
+ * locked). Takes the longer the more is in memory. */
+SB_MUST_USE sb_status sb_l1_take_file(sb_l1 *l1, const sb_l1_options *options, sb_l1 **ret_memory,
+                                      sb_why *why);
 /* For look-ups by the writer itself and the daemon's workers; valid as long as l1. */
 const sb_l1_reader *sb_l1_reader_of(const sb_l1 *l1);
 

@@ -31,6 +31,7 @@ struct sb_l1 {
     sb_env *env;
     sb_mapping map;
     bool in_file;
+    bool locked_out;            /* not in the file because another process holds its lock */
     bool coarse;                /* few slabs: fewer classes are used */
     sb_l1_reader reader;
     sb_l1_geometry g;

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -135,6 +136,13 @@ def help_and_completions():
         said = cli(*words)
         equal((said.code, said.err), (OK, ""), str(words))
         check("usage: stubborn" in said.out, said.out)
+    commands = re.findall(r"^  ([a-z]+(?: [a-z]+)?) .*", text, re.M)
+    check(len(commands) > 20, text)
+    for command in commands:
+        said = cli(*command.split(), "--help")
+        equal((said.code, said.err), (OK, ""), command)
+        check(said.out.startswith(f"usage: stubborn {command} "), said.out)
+        equal(cli(*command.split(), "--version").out, cli("--version").out, command)
     equal(cli("--help").out, text, "--help")
     equal(cli("-V").out, cli("--version").out, "-V")
     check(cli("version", "--json").json["version"] in cli("--version").out, "version")
@@ -282,6 +290,24 @@ def read_beside_another():
         equal((found["addresses"], found["source"], found["stale"]), ([ip], "stale", True),
               "from the file")
         equal(cli("explain", "e.example", config=d.path).code, OK, "explain")
+
+
+def interrupted():
+    """Ctrl-C ends a question under way at once; nothing stays behind, the cache file is whole"""
+    with BadServer() as server, Alone([server]) as a:
+        equal(a.cli("resolve", "a.example").code, OK, "learned")
+        server.set("drop")
+        for words in (("resolve", "b.example"), ("query", "b.example"), ("explain", "b.example")):
+            server.count()
+            process = subprocess.Popen([STUBBORN, *words, "-c", a.config], cwd="/",
+                                       env=environment(TMPDIR=a.dir), stdout=subprocess.PIPE,
+                                       stderr=subprocess.STDOUT)
+            until(lambda: server.count() > 0, "the question is under way")
+            process.send_signal(signal.SIGINT)
+            equal((process.wait(2), process.stdout.read()), (-signal.SIGINT, b""), words[0])
+            equal(sorted(os.listdir(a.dir)), ["c.yaml", "cache.l1"], "what is left")
+        found = a.cli("resolve", "a.example", "--json").json
+        equal(found["addresses"], [address_of("a.example")], "still known")
 
 
 def total_failure():
@@ -525,6 +551,5 @@ def config_check():
 
 if __name__ == "__main__":
     run([refusals, usage, help_and_completions, literals, urls, same_with_and_without, an_outage,
-         read_beside_another, total_failure, deadline, families_and_search, whom_it_asks,
-         another_user, emergency, control,
-         no_daemon, config_check])
+         read_beside_another, total_failure, interrupted, deadline, families_and_search,
+         whom_it_asks, another_user, emergency, control, no_daemon, config_check])

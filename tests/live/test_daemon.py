@@ -91,6 +91,10 @@ def failures_without_history():
         started = time.monotonic()
         equal(d.ask("other.example", timeout=8).rcode, SERVFAIL, "rcode")
         check(time.monotonic() - started < 4, "the time-out of the question holds")
+        server.set("closed")
+        names = (f"new{i}.example" for i in range(1000))
+        until(lambda: (r := d.ask(next(names), timeout=8)) and
+              b"all upstream servers are marked down" in r.raw, "the reason in words")
 
 
 def slow_and_truncated():

@@ -190,6 +190,38 @@ def cache_locked():
         equal(warnings(d), [], "warnings")
 
 
+def cache_lock_is_freed():
+    """A cache file that becomes free is taken: old and new are known, also after a kill"""
+    for workers in (0, 1):
+        with BadServer() as server, Daemon([server], workers=workers) as d:
+            taught(server, d)
+            with open(d.cache, "r+b") as f:
+                fcntl.fcntl(f, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+                d.start()
+                check("locked" in warnings(d)[0], warnings(d)[0])
+                for i in range(20):
+                    equal(addresses(d.ask(f"new{i}.example")), [address_of(f"new{i}.example")],
+                          "learned in memory")
+                server.record("c7.example", "A", "192.0.2.77")
+                equal(addresses(d.ask("c7.example")), ["192.0.2.77"], "moved meanwhile")
+                server.record("c8.example", "nxdomain")
+                equal(d.ask("c8.example").rcode, 3, "deleted meanwhile")
+                check(d.control({"verb": "pin", "name": "pin.example",
+                                 "addresses": ["192.0.2.9"]})["ok"], "pinned")
+            until(lambda: "cache file taken" in d.log_tail(), "the file is taken")
+            for again in (False, True):
+                server.set("closed")
+                for name in ("c3.example", "new3.example", "new19.example"):
+                    equal(addresses(d.ask(name)), [address_of(name)], name)
+                equal(addresses(d.ask("c7.example")), ["192.0.2.77"], "the newer one")
+                equal(d.ask("c8.example").rcode, 3, "stays deleted")
+                equal(addresses(d.ask("pin.example")), ["192.0.2.9"], "pin")
+                if not again:
+                    d.kill()
+                    d.start()
+                    equal(warnings(d), [], "warnings")
+
+
 def cache_read_only():
     """A cache directory that is read-only: one warning, service goes on in memory"""
     need_root("another user")
@@ -451,6 +483,7 @@ def environment():
 
 if __name__ == "__main__":
     run([port_in_use, second_daemon, socket_without_permission, abandoned_socket, cache_damaged,
-         cache_of_others, cache_locked, cache_read_only, cache_full_disk, cache_cut_while_mapped,
+         cache_of_others, cache_locked, cache_lock_is_freed, cache_read_only,
+         cache_full_disk, cache_cut_while_mapped,
          reload_good_and_bad, allow_list, allow_is_required, modes, reload_rights,
          control_rights, environment])

@@ -8,12 +8,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "dns/rdata.h"
+#include "net/exchange.h"
 
 #define WORLD_LENGTH (500 * SB_S) /* ten minutes with the recovery */
 #define RECOVERY (115 * SB_S)     /* the longest healing, with room for questions after it */
 #define QUESTIONS_LEAST 200u
 #define HEDGE_BURST 50u
 #define AT_ONCE (2 * SB_MS)
+#define PROBES_MOST 10u /* in ten seconds, as they are a second apart */
 
 static void choose(world *w);
 static void limits(world *w);
@@ -35,6 +37,7 @@ static void said(void *context, server *sv, const sb_question *question, const u
                  size_t size, sb_ns latest);
 static void packet(void *context, const sim_packet *p);
 static void upstream_query(world *w, const sim_packet *p, const server *sv, const sb_msg *query);
+static void storm(world *w, const sb_name *name, bool dead);
 static void forge(world *w, const sim_packet *p, const server *sv, const sb_msg *query);
 static void hedge_budget(world *w, const sb_addr *before, bool first);
 static void single_flight(world *w, const sb_event *e);
@@ -87,8 +90,11 @@ bool world_run(world *w, uint64_t seed, bool verbose)
     w->setting_now = 0;
     w->questions = 0;
     w->evictions_seen = 0;
-    w->window_index = w->window_count = 0;
+    w->window_index = w->window_count = w->window_probes = 0;
+    w->window_flights = 0;
+    SB_ASSERT(sb_name_parse("corp.test", 9, &w->route, NULL) == SB_OK);
     w->all_bad_since = SB_NEVER;
+    w->refused_at = 0;
     sb_log_set_sink(quiet, w);
     for (unsigned i = 0; i < SB_LOG_SUBSYSTEM_COUNT; i++)
         sb_log_set_level((sb_log_subsystem)i, verbose ? SB_LOG_DEBUG : SB_LOG_ERROR);
@@ -225,7 +231,8 @@ static const sb_settings *make_settings(world *w, unsigned which)
     s->upstream_count = used;
     if (w->server_count > w->main_count) {
         sb_route_setting *route = sb_arena_alloc(&s->arena, sizeof *route);
-        SB_ASSERT(route && sb_name_parse("corp.test", 9, &route->suffix, NULL) == SB_OK);
+        SB_ASSERT(route);
+        route->suffix = w->route;
         route->server_count = w->server_count - w->main_count;
         route->servers = server_settings(s, w, w->main_count, (unsigned)route->server_count);
         s->routes = route;
@@ -304,6 +311,7 @@ bool world_start_subject(world *w)
     memset(w->flights, 0, sizeof w->flights);
     memset(w->under_way, 0, sizeof w->under_way);
     w->hedges_seen = w->hedges_paid = w->flights_begun = 0;
+    w->started_at = w->dead_since[0] = w->dead_since[1] = sim_now(w->s);
     /* What starts while descriptors run out is started again, as a service manager does. */
     for (unsigned i = 0; i < 50 && status != SB_OK; i++)
         status = subject_start(&w->d, w->s, &options, &why);
@@ -456,22 +464,51 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
     /* A dead route is probed with questions that had good answers. */
     sb_upstreams *ups = w->d.up ? sb_engine_upstreams(w->d.engine) : NULL;
     bool dead = !ups || sb_pool_dead(ups, sb_upstreams_pool(ups, &q->name));
+    world_check_subject(w);
     oracle_key *key = oracle_key_of(&w->o, q);
     /* What was on its way while the settings changed may have been stored by either. */
     if (key && !dead && !node->protect && query->edns.present &&
         w->o.reset_at + 5 * SB_S < key->seen_at && oracle_needless(&w->o, q))
         oracle_fail(&w->o, "%s was asked upstream although fresh for %.1f s more", oracle_text(q),
                     (double)(key->fresh_until - sim_now(w->s)) / (double)SB_S);
-    /* All dead for a minute: about one question a second, whatever clients do. */
-    uint64_t index = (uint64_t)(sim_now(w->s) / (10 * SB_S));
+    if (sv->mode == SERVER_SERVFAIL || sv->mode == SERVER_REFUSED)
+        w->refused_at = sim_now(w->s);
+    storm(w, &q->name, dead);
+}
+
+/* How much goes out in ten seconds when nothing good comes back.
+ *
+ * Where the program itself has held every server of the question's route for dead for ten seconds
+ * (which is longer than any exchange or fresh success can have an echo): probes alone, one a second
+ * for all dead routes together. That needs no word about what the servers really are.
+ *
+ * Where all servers have been bad for a minute, known or not: besides the probes, of each server
+ * what it takes to notice: a question in both families, three times each (SB_EXCHANGE_SENDS). Who
+ * answers SERVFAIL or REFUSED is not dead to the program before ten names in a row: there each
+ * flight may ask and, after a pause, ask again. A minute, because questions come seldom: seconds
+ * apart, on a route of its own more. */
+static void storm(world *w, const sb_name *name, bool dead)
+{
+    sb_ns now = sim_now(w->s);
+    bool routed = w->server_count > w->main_count && sb_name_below(name, &w->route);
+    uint64_t index = (uint64_t)(now / (10 * SB_S));
     if (index != w->window_index) {
         w->window_index = index;
-        w->window_count = 0;
+        w->window_count = w->window_probes = 0;
+        w->window_flights = w->flights_begun;
     }
-    if (w->all_bad_since == SB_NEVER || sim_now(w->s) - w->all_bad_since < 60 * SB_S ||
-        sim_now(w->s) - w->o.reset_at < 60 * SB_S)
+    /* The first that an old server answers again is repeated without EDNS. */
+    if (dead && now - w->dead_since[routed] >= 10 * SB_S &&
+        ++w->window_probes > PROBES_MOST + world_has(w, ACTOR_NO_EDNS))
+        oracle_fail(&w->o, "%u queries in ten seconds to servers known to be dead",
+                    w->window_probes);
+    if (w->all_bad_since == SB_NEVER || now - w->all_bad_since < 60 * SB_S ||
+        now - w->started_at < 60 * SB_S)
         return;
-    if (++w->window_count > 60 + 6 * w->server_count)
+    uint64_t most = PROBES_MOST + 2 * SB_EXCHANGE_SENDS * w->server_count;
+    if (w->refused_at && now - w->refused_at < 10 * SB_S)
+        most += 2 * (w->flights_begun - w->window_flights);
+    if (++w->window_count > most)
         oracle_fail(&w->o, "a storm: %u queries in ten seconds of a long outage", w->window_count);
 }
 
@@ -566,6 +603,12 @@ static void event(void *context, const sb_event *e)
                 e->strategy, e->status, e->a, e->b);
     if (e->type == SB_EVENT_FLIGHT_START || e->type == SB_EVENT_FLIGHT_END)
         single_flight(w, e);
+    if (e->type == SB_EVENT_SERVER_DOWN) {
+        unsigned i = 0;
+        while (i < w->server_count && !sb_addr_equal(&w->servers[i].host.addr, &e->server))
+            i++;
+        w->dead_since[i >= w->main_count] = sim_now(w->s);
+    }
     unsigned at = e->flight % WORLD_FLIGHTS;
     if (e->type == SB_EVENT_FLIGHT_START)
         w->flights_begun++;

@@ -82,6 +82,7 @@ typedef struct world {
     unsigned setting_now;
     char hosts[4096];
     sb_ns started, end;
+    sb_ns started_at; /* the program, last */
     unsigned questions;
     uint64_t evictions_seen;
     uint64_t trace;
@@ -97,8 +98,12 @@ typedef struct world {
         uint32_t flight, type;
     } under_way[64]; /* flights that have not ended */
     uint64_t window_index;
-    unsigned window_count;
+    unsigned window_count, window_probes;
+    uint64_t window_flights; /* begun before it */
+    sb_name route;           /* of the servers after main_count */
+    sb_ns dead_since[2];     /* a breaker of the default route, of the other, opened, last */
     sb_ns all_bad_since;
+    sb_ns refused_at; /* a server that says no was asked, last */
     uint64_t total_queries, total_questions, total_packets;
     bool verbose;
 } world;

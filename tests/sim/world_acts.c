@@ -571,5 +571,6 @@ static void clocks(void *context, uint64_t argument)
         client_give_up_all(&w->c);
         sim_suspend(w->s, slept);
         oracle_slept(&w->o, slept);
+        w->dead_since[0] = w->dead_since[1] = sim_now(w->s); /* what was under way goes on now */
     }
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -191,6 +192,44 @@ static void survives_foreign_hands(void **state)
     sb_edge_cache_close(cache);
 }
 
+static const char *cut_path; /* cut as soon as it is mapped; NULL: nothing is */
+
+static void guard_and_cut(const void *base, size_t size, bool mapped)
+{
+    sb_uv_guard_mapping(base, size, mapped);
+    if (mapped && cut_path && truncate(cut_path, 4096) != 0)
+        _exit(10);
+}
+
+/* Between the look at its size and the read of its pages: the worst moment. */
+static void survives_a_cut_under_the_reader(void **state)
+{
+    world *w = *state;
+    int result = 0;
+    char aside[100];
+    snprintf(aside, sizeof aside, "%s/aside", w->dir);
+    sb_l1_close(write_cache(w, "new.example"));
+    assert_int_equal(rename(w->path, aside), 0);
+    sb_l1_close(write_cache(w, "old.example"));
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        sb_edge_cache *cache;
+        sb_uv_guard_sigbus();
+        sb_edge_cache_on_map(guard_and_cut);
+        if (sb_edge_cache_open(w->path, &cache, NULL) != SB_OK ||
+            find(cache, "old.example") != SB_OK || rename(aside, w->path) != 0)
+            _exit(1);
+        cut_path = w->path;
+        if (find(cache, "new.example") != SB_NOTFOUND || !sb_uv_sigbus_seen())
+            _exit(2);
+        cut_path = NULL;
+        _exit(find(cache, "new.example") == SB_NOTFOUND ? 0 : 3);
+    }
+    assert_int_equal(waitpid(pid, &result, 0), pid);
+    assert_int_equal(result, 0);
+}
+
 static void refuses_what_it_cannot_trust(void **state)
 {
     world *w = *state;
@@ -368,6 +407,7 @@ int main(void)
         cmocka_unit_test(unroutable_comes_last),
         cmocka_unit_test(reads_what_the_writer_wrote),
         cmocka_unit_test(survives_foreign_hands),
+        cmocka_unit_test(survives_a_cut_under_the_reader),
         cmocka_unit_test(refuses_what_it_cannot_trust),
         cmocka_unit_test(takes_a_reply_apart),
         cmocka_unit_test(bad_replies_are_errors),

@@ -208,8 +208,7 @@ static void harm_sum(void)
 static void harm_layout(void)
 {
     sb_l1_store32(file_bytes(), SB_L1_AT_BUCKETS, 1u << 30, memory_order_relaxed);
-    sb_l1_store32(file_bytes(), SB_L1_AT_SUM, sb_l1_header_sum(file_bytes()),
-                  memory_order_relaxed);
+    sb_l1_store32(file_bytes(), SB_L1_AT_SUM, sb_l1_header_sum(file_bytes()), memory_order_relaxed);
 }
 static void harm_first_page(void)
 {
@@ -371,12 +370,69 @@ static void test_large_file_opens_at_once(void **state)
     assert_true(passed < 1000 * SB_MS); /* a scan takes longer, a sanitizer or a busy machine not */
 }
 
+static void deny(sb_l1 *l1, unsigned number)
+{
+    l1_sample_make(&sample, number, 1, 0);
+    sample.answer.kind = SB_KIND_NXDOMAIN;
+    sb_l1_life life = life_of(l1, 60, 3 * 86400);
+    sb_l1_key key = {&sample.question, 0};
+    assert_int_equal(sb_l1_put(l1, &key, &sample.answer, &life, 0), SB_OK);
+}
+
+/* Locked out of the file, it takes it as soon as it is free, with what memory knows better. */
+static void test_lock_is_freed(void **state)
+{
+    (void)state;
+    sb_l1_entry e;
+    sb_l1 *l1 = open_cache(), *memory = NULL;
+    for (unsigned i = 0; i < 4; i++)
+        put(l1, i, 1);
+    assert_int_equal(put_view(l1, 4, 1, 0, 0, SB_L1_PROTECTED), SB_OK);
+    sb_l1_close(l1);
+    fake_env_file(&fake, PATH)->locked = true;
+    fake_env_pass(&fake, HOUR); /* the clocks of file and memory differ */
+    l1 = open_cache();
+    assert_true(sb_l1_locked_out(l1));
+    assert_int_equal(sb_l1_take_file(l1, &options, &memory, &why), SB_BUSY);
+    assert_non_null(strstr(why.text, "locked"));
+    assert_true(sb_l1_locked_out(l1) && !sb_l1_in_file(l1) && !memory);
+    put(l1, 1, 2); /* newer than the file's */
+    deny(l1, 2);
+    deny(l1, 4);
+    put(l1, 9, 1); /* new */
+    fake_env_pass(&fake, 10 * SB_S);
+    fake_env_file(&fake, PATH)->locked = false;
+    assert_int_equal(sb_l1_take_file(l1, &options, &memory, &why), SB_OK);
+    assert_true(sb_l1_in_file(l1) && !sb_l1_locked_out(l1));
+    assert_int_equal(version_of(memory, 9), 1); /* whoever still reads it */
+    sb_l1_close(memory);
+    assert_int_equal(version_of(l1, 0), 1);
+    assert_int_equal(version_of(l1, 1), 2);
+    assert_int_equal(version_of(l1, 9), 1);
+    assert_int_equal(find(l1, 2, 0, &e), SB_OK);
+    assert_int_equal(e.kind, SB_KIND_NXDOMAIN);
+    assert_int_equal(find(l1, 4, 0, &e), SB_OK); /* protected: no match for a memory without past */
+    assert_int_equal(e.kind, SB_KIND_POSITIVE);
+    assert_int_equal(find(l1, 0, 0, &e), SB_OK);
+    assert_int_equal((sb_l1_now(l1) - e.life.learned) / SB_TICKS_PER_S, 3610);
+    assert_int_equal(find(l1, 9, 0, &e), SB_OK);
+    assert_int_equal((sb_l1_now(l1) - e.life.learned) / SB_TICKS_PER_S, 10);
+    assert_false(sb_l1_servable(sb_l1_reader_of(l1), &e)); /* before the engine has judged it */
+    put(l1, 10, 1);
+    kill_cache(l1);
+    l1 = open_cache();
+    assert_string_equal(why.text, "");
+    assert_int_equal(version_of(l1, 9), 1);
+    assert_int_equal(version_of(l1, 10), 1);
+    sb_l1_close(l1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_clock_rules),  TEST(test_anchor_lost), TEST(test_another_size),
-        TEST(test_retired),      TEST(test_bad_files),   TEST(test_memory_only),
-        TEST(test_counted),      TEST(test_large_file_opens_at_once),
+        TEST(test_lock_is_freed), TEST(test_clock_rules), TEST(test_anchor_lost),
+        TEST(test_another_size),  TEST(test_retired),     TEST(test_bad_files),
+        TEST(test_memory_only),   TEST(test_counted),     TEST(test_large_file_opens_at_once),
     };
     return cmocka_run_group_tests_name("l1_open", tests, NULL, NULL);
 }
