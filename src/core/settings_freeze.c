@@ -28,7 +28,7 @@ static sb_status check_numbers(const sb_settings *s, sb_why *why);
 static sb_status check_services(const sb_settings *s, sb_why *why);
 static sb_status freeze_routes(sb_settings *s, sb_why *why);
 static sb_status freeze_names(sb_settings *s, sb_why *why);
-static void derive_ports(sb_settings *s);
+static sb_status derive_ports(sb_settings *s);
 static uint32_t hash_settings(const sb_settings *s);
 
 sb_status sb_settings_freeze(sb_settings *s, sb_why *why)
@@ -48,7 +48,7 @@ sb_status sb_settings_freeze(sb_settings *s, sb_why *why)
     if (status == SB_OK)
         status = freeze_names(s, why);
     if (status == SB_OK)
-        derive_ports(s);
+        status = derive_ports(s);
     if (status == SB_NOMEM)
         return sb_why_set(why, SB_NOMEM, "no memory for the settings");
     if (status != SB_OK)
@@ -167,13 +167,19 @@ static sb_status check_services(const sb_settings *s, sb_why *why)
     return SB_OK;
 }
 
-/* The ports behind names, for probes. Settings are still the caller's own here. */
-static void derive_ports(sb_settings *s)
+/* The ports behind names, for probes. */
+static sb_status derive_ports(sb_settings *s)
 {
     sb_target target;
     sb_why unread;
+    sb_service_setting *services =
+        sb_arena_alloc(&s->arena, (s->service_count + 1) * sizeof *services);
+    sb_name_setting *names = sb_arena_alloc(&s->arena, (s->name_count + 1) * sizeof *names);
+    if (!services || !names)
+        return SB_NOMEM;
     for (size_t i = 0; i < s->service_count; i++) {
-        sb_service_setting *service = (sb_service_setting *)(uintptr_t)&s->services[i];
+        sb_service_setting *service = &services[i];
+        *service = s->services[i];
         if (sb_target_parse(service->uri, strlen(service->uri), &target, &unread) != SB_OK)
             continue; /* said where it was read */
         service->port = target.port;
@@ -183,11 +189,15 @@ static void derive_ports(sb_settings *s)
         }
     }
     for (size_t i = 0; i < s->name_count; i++) {
-        sb_probe_setting *probe = (sb_probe_setting *)(uintptr_t)&s->names[i].probe;
+        sb_probe_setting *probe = &names[i].probe;
+        names[i] = s->names[i];
         if (probe->kind == SB_PROBE_HTTP && probe->url &&
             sb_target_parse(probe->url, strlen(probe->url), &target, &unread) == SB_OK)
             probe->port = target.port;
     }
+    s->services = services;
+    s->names = names;
+    return SB_OK;
 }
 
 /* More labels first; then by bytes, so that any order in the file gives one result. */

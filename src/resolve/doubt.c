@@ -70,7 +70,7 @@ static sb_evidence gather(doubt *d)
         .confirm = asked->policy.confirm,
         .most = asked->policy.doubt_most,
     };
-    e.denied_for = sb_doubts_denied_for(ctx->doubts, &q->name, q->type, whole, now);
+    e.denied_for = sb_doubts_denied_for(ctx->doubts, &q->name, q->type, now);
     if (d->learned_for > e.known_for)
         e.known_for = d->learned_for;
     return e;
@@ -97,8 +97,7 @@ static void tell(const doubt *d, const sb_evidence *e, bool obeyed)
     const sb_question *q = &attempt->asked->question;
     char name[SB_NAME_TEXT_MAX], quoted[SB_NAME_TEXT_MAX];
     sb_doubt_info info = {.evidence = *e, .reason = attempt->reason, .at = sb_env_now(ctx->env)};
-    sb_doubts_note(ctx->doubts, &q->name, q->type,
-                   attempt->against->answer->kind == SB_KIND_NXDOMAIN, &info);
+    sb_doubts_note(ctx->doubts, &q->name, q->type, &info);
     sb_events_emit(ctx->events, (sb_event){.type = SB_EVENT_DOUBT,
                                            .name = sb_name_digest(&q->name),
                                            .flight = attempt->asked->flight,

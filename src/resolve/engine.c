@@ -391,6 +391,10 @@ void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
     sb_question question = asked->question;
     sb_l1_key key = {.question = &question, .view = asked->view};
     sb_tick now = sb_l1_now(e->l1);
+    /* A protected name may be denied under one type for long and as a whole since a moment ago. */
+    bool whole_confirmed = !asked->policy.protect || sb_doubts_obeyed(e->doubts, &question.name) ||
+                           sb_doubts_denied_for(e->doubts, &question.name, 0, sb_env_now(e->env)) >=
+                               asked->policy.confirm;
     size_t n = kind == SB_KIND_NXDOMAIN ? SB_ARRAY_SIZE(types) : 0;
     for (size_t i = 0; i <= n; i++) {
         question.type = i < n ? types[i] : asked->question.type;
@@ -406,7 +410,8 @@ void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
                 continue;
             /* Some servers deny the whole name for an AAAA (RFC 4074 §4.2): what the authority
              * still stands for under another type is asked again before it is forgotten. */
-            if (question.type != asked->question.type && now < entry.life.expires)
+            if (question.type != asked->question.type &&
+                (now < entry.life.expires || !whole_confirmed))
                 continue;
             if (sb_l1_remove(e->l1, &key) == SB_OK)
                 sb_events_emit(&e->events, (sb_event){.type = SB_EVENT_FORGET,

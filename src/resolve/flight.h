@@ -59,7 +59,7 @@ typedef struct sb_flight {
     sb_status failure; /* of the attempt that ended last */
     int failure_ede;
     const char *failure_text; /* static, or NULL */
-    sb_offer best; /* rank NONE: nothing yet */
+    sb_offer best;            /* rank NONE: nothing yet */
     sb_tried tried[SB_TRIED_MAX];
     unsigned tried_count;
     sb_timer patience;

@@ -13,6 +13,7 @@
 typedef struct sb_pace {
     uint64_t milli; /* thousandths of a refresh */
     sb_ns filled_at;
+    uint64_t scouted_tick, scout; /* of the engine: the name that went ahead in it */
 } sb_pace;
 /* True, and one refresh fewer, when the rate allows one at `now`. */
 bool sb_pace_take(sb_pace *pace, unsigned per_second, sb_ns now);

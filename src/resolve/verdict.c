@@ -90,6 +90,8 @@ typedef struct record {
     sb_ns agreed_since;           /* SB_NEVER: not in agreement */
     sb_ns denied_since;           /* SB_NEVER: not denied */
     bool obeyed;
+    bool whole;         /* the name was denied, not the type, */
+    sb_ns denied_at;    /* the last time */
     sb_doubt_info last; /* at 0: nothing weighed yet */
 } record;
 
@@ -196,31 +198,50 @@ static record *obtain(sb_doubts *doubts, const sb_name *name, uint16_t type)
     return r;
 }
 
+static void count_from(record *r, const record *other)
+{
+    if (other->agreed_since < r->agreed_since)
+        r->agreed_since = other->agreed_since;
+    if (other->denied_since < r->denied_since)
+        r->denied_since = other->denied_since;
+}
+
+static void count_now(record *r, bool agreeing, sb_ns now)
+{
+    if (r->denied_since == SB_NEVER)
+        r->denied_since = now;
+    if (agreeing && r->agreed_since == SB_NEVER)
+        r->agreed_since = now;
+}
+
+/* Each type counts for itself, and takes over what the name as a whole has counted: so a denial
+ * that turns from the one to the other goes on. Never the other way round: what one type's denials
+ * have counted says nothing of another type, which may have been answered since. */
 sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, uint16_t type, bool whole,
                        bool agreeing, sb_ns now)
 {
-    record *r = obtain(doubts, name, whole ? 0 : type);
-    if (!r)
+    record *own = obtain(doubts, name, type);
+    if (!own)
         return 0;
-    /* A denial that turns from the type to the whole name, or back, goes on counting. */
-    const record *other = find(doubts, name, whole ? type : 0);
-    if (other && other->agreed_since < r->agreed_since)
-        r->agreed_since = other->agreed_since;
-    if (other && other->denied_since < r->denied_since)
-        r->denied_since = other->denied_since;
-    if (r->denied_since == SB_NEVER)
-        r->denied_since = now;
-    if (!agreeing)
-        return r->agreed_since == SB_NEVER ? 0 : now - r->agreed_since;
-    if (r->agreed_since == SB_NEVER)
-        r->agreed_since = now;
-    return now - r->agreed_since;
+    record *all = find(doubts, name, 0);
+    /* Another type was answered meanwhile: the name lived after all. */
+    if (whole && own->whole && (!all || all->denied_since > own->denied_at))
+        own->agreed_since = own->denied_since = SB_NEVER;
+    own->whole = whole;
+    own->denied_at = now;
+    count_now(own, agreeing, now);
+    if (whole && !all)
+        all = obtain(doubts, name, 0); /* which may be at the cost of the oldest, never of own */
+    if (all && whole)
+        count_now(all, agreeing, now);
+    if (all)
+        count_from(own, all);
+    return own->agreed_since == SB_NEVER ? 0 : now - own->agreed_since;
 }
 
-sb_ns sb_doubts_denied_for(const sb_doubts *doubts, const sb_name *name, uint16_t type, bool whole,
-                           sb_ns now)
+sb_ns sb_doubts_denied_for(const sb_doubts *doubts, const sb_name *name, uint16_t type, sb_ns now)
 {
-    const record *r = find(doubts, name, whole ? 0 : type);
+    const record *r = find(doubts, name, type);
     return r && r->denied_since != SB_NEVER ? now - r->denied_since : 0;
 }
 
@@ -324,10 +345,10 @@ sb_ns sb_doubts_stands_since(const sb_doubts *doubts, const sb_question *questio
     return st ? st->since : 0;
 }
 
-void sb_doubts_note(sb_doubts *doubts, const sb_name *name, uint16_t type, bool whole,
+void sb_doubts_note(sb_doubts *doubts, const sb_name *name, uint16_t type,
                     const sb_doubt_info *info)
 {
-    record *r = find(doubts, name, whole ? 0 : type);
+    record *r = find(doubts, name, type);
     if (r)
         r->last = *info;
 }
@@ -335,13 +356,11 @@ void sb_doubts_note(sb_doubts *doubts, const sb_name *name, uint16_t type, bool 
 bool sb_doubts_last(const sb_doubts *doubts, const sb_name *name, uint16_t type,
                     sb_doubt_info *ret_info)
 {
-    const record *r = find(doubts, name, type), *whole = find(doubts, name, 0);
-    if (!r || (whole && whole->last.at > r->last.at))
-        r = whole;
+    const record *r = find(doubts, name, type);
     if (!r || r->last.at == 0)
         return false;
     *ret_info = r->last;
-    ret_info->evidence.obeyed = r->obeyed;
+    ret_info->evidence.obeyed = sb_doubts_obeyed(doubts, name);
     return true;
 }
 

@@ -9,9 +9,9 @@
 #include "resolve/endpoint.h"
 #include "resolve/strategy.h"
 
-/* Names under doubt at a time, and protected names whose answers are watched; the oldest is
- * forgotten, and so begins anew. */
-#define SB_DOUBTS_MAX 1024
+/* Types of names under doubt at a time (each name takes one more), and types of protected names
+ * whose answers are watched; the oldest is forgotten, and so begins anew. */
+#define SB_DOUBTS_MAX 3072
 /* So many other names of the zone denied within minutes of each other are a broken zone rather than
  * deletions, where one server alone says so. */
 #define SB_SIBLINGS_MANY 3
@@ -58,9 +58,9 @@ void sb_doubts_free(sb_doubts *doubts);
  * asked said otherwise. How long that has been so. */
 sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, uint16_t type, bool whole,
                        bool agreeing, sb_ns now);
-/* How long it has been denied without anybody saying otherwise; 0 before the first time. */
-sb_ns sb_doubts_denied_for(const sb_doubts *doubts, const sb_name *name, uint16_t type, bool whole,
-                           sb_ns now);
+/* How long it (type 0: the whole name) has been denied without anybody saying otherwise; 0 before
+ * the first time. */
+sb_ns sb_doubts_denied_for(const sb_doubts *doubts, const sb_name *name, uint16_t type, sb_ns now);
 /* A positive answer of that type, or a contradiction: doubt of it and of the name begins anew next
  * time. */
 void sb_doubts_clear(sb_doubts *doubts, const sb_name *name, uint16_t type);
@@ -86,7 +86,7 @@ struct sb_doubt_info {
     const char *reason; /* static */
     sb_ns at;
 };
-void sb_doubts_note(sb_doubts *doubts, const sb_name *name, uint16_t type, bool whole,
+void sb_doubts_note(sb_doubts *doubts, const sb_name *name, uint16_t type,
                     const sb_doubt_info *info);
 bool sb_doubts_last(const sb_doubts *doubts, const sb_name *name, uint16_t type,
                     sb_doubt_info *ret_info);
