@@ -45,6 +45,7 @@ static bool run_log(sb_control_request *request);
 static bool run_warm(sb_control_request *request);
 static bool run_dump(sb_control_request *request);
 static bool run_upstreams_reset(sb_control_request *request);
+static bool run_obey(sb_control_request *request);
 static bool run_later(sb_control_request *request);
 
 static const verb verbs[] = {
@@ -65,7 +66,7 @@ static const verb verbs[] = {
     {"dump", CHANGES, run_dump},
     {"load", CHANGES, sb_control_load},
     {"upstreams-reset", CHANGES, run_upstreams_reset},
-    {"obey", CHANGES, run_later},
+    {"obey", CHANGES, run_obey},
     {"drill", CHANGES, run_later},
 };
 
@@ -232,7 +233,9 @@ static bool run_dump(sb_control_request *request)
 
 static bool run_pins(sb_control_request *request)
 {
-    request->result = json_pack("{s:o}", "pins", sb_view_pins(request->control->engine));
+    sb_engine *engine = request->control->engine;
+    request->result = json_pack("{s:o, s:o, s:o}", "pins", sb_view_pins(engine), "life",
+                                sb_view_custodies(engine), "trail", sb_view_trail(engine, NULL));
     return true;
 }
 
@@ -380,6 +383,17 @@ static bool names_of(const json_t *list, size_t i, sb_name *ret_name, sb_why *wh
 static bool run_upstreams_reset(sb_control_request *request)
 {
     sb_upstreams_reset(sb_engine_upstreams(request->control->engine));
+    request->result = json_object();
+    return true;
+}
+
+static bool run_obey(sb_control_request *request)
+{
+    sb_name name;
+    if (!sb_control_name(request, "name", &name))
+        return false;
+    if (sb_engine_obey(request->control->engine, &name) != SB_OK)
+        return refuse(request, "no memory to remember it");
     request->result = json_object();
     return true;
 }

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "resolve/engine.h"
+#include "resolve/policy.h"
 
 /* Counters of the engine and the workers, summed, and the health window. */
 typedef struct sb_view_totals {
@@ -35,6 +36,16 @@ json_t *sb_view_upstreams(sb_engine *engine, bool verbose);
 /* Suffix routes with their servers. */
 json_t *sb_view_routes(sb_engine *engine);
 json_t *sb_view_pins(sb_engine *engine);
+/* Watched pins and emergency addresses in use: what the DNS says meanwhile, and their life. */
+json_t *sb_view_custodies(sb_engine *engine);
+/* What became of them, oldest first; only: of one name, or NULL. */
+json_t *sb_view_trail(sb_engine *engine, const sb_name *only);
+/* The doubt of that question with its evidence, or null. */
+json_t *sb_view_doubt(sb_engine *engine, const sb_name *name, uint16_t type);
+/* What is known of the life of these answers' addresses (NULL ones are passed over), and of
+ * emergency addresses. */
+json_t *sb_view_endpoints(sb_engine *engine, const sb_answer *const *answers, size_t count,
+                          const sb_policy *policy);
 /* An object by service name. */
 json_t *sb_view_services(sb_engine *engine, bool verbose, bool names);
 json_t *sb_view_service(const sb_service_info *service, bool verbose, bool names);

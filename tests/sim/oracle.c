@@ -733,6 +733,9 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
     /* Emergency names forget by their own rule; the target of an open alias has a life of its own.
      */
     bool plain = !o->z->nodes[p->id].emergency && !o->open_chains;
+    /* The word of the only server there is weighs less: what stood for long, and a zone of which
+     * much vanishes at once, hold it up, but never beyond protect_max. */
+    sb_ns needed = o->lone ? o->limits.doubt_most : o->limits.confirm;
     if (plain && key->answered_at > o->reset_at && !p->positive && key->answered_at &&
         key->answered_at < r->asked_at && now < key->answered_at + o->limits.keep_least &&
         now < key->answered_at + o->limits.confirm)
@@ -741,7 +744,7 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
     o->doubted_seen += p->positive && p->stale && since && last > key->answered_at;
     if (p->positive && since && since > o->reset_at && since > o->healthy_since &&
         o->healthy_since != SB_NEVER && since - o->healthy_since > HEAL_TIME &&
-        last > since + o->limits.confirm + SB_S && r->asked_at > last + SB_S)
+        last > since + needed + SB_S && r->asked_at > last + SB_S)
         oracle_fail(o, "%s: answered although denied by all from %.3f s to %.3f s",
                     oracle_text(&r->question), (double)(since - 3600 * SB_S) / (double)SB_S,
                     (double)(last - 3600 * SB_S) / (double)SB_S);

@@ -227,6 +227,7 @@ static const sb_settings *make_settings(world *w, unsigned which)
     s->listen.dns = listen;
     s->listen.dns_count = 1;
     unsigned used = which == 1 && w->main_count > 1 && sb_rand_chance(r, 300) ? 1 : w->main_count;
+    w->o.lone = w->o.lone || used == 1;
     s->upstreams = server_settings(s, w, 0, used);
     s->upstream_count = used;
     if (w->server_count > w->main_count) {
@@ -234,6 +235,7 @@ static const sb_settings *make_settings(world *w, unsigned which)
         SB_ASSERT(route);
         route->suffix = w->route;
         route->server_count = w->server_count - w->main_count;
+        w->o.lone = w->o.lone || route->server_count == 1;
         route->servers = server_settings(s, w, w->main_count, (unsigned)route->server_count);
         s->routes = route;
         s->route_count = 1;

@@ -154,7 +154,7 @@ static void test_permissions(void **state)
     }
     assert_int_equal(reloads, 0);
     assert_int_equal(w.asked, 0);
-    bad("{\"verb\":\"obey\",\"name\":\"x\"}", true); /* says that it comes later */
+    bad("{\"verb\":\"drill\"}", true); /* says that it comes later */
     sb_why why = {""};
     sb_settings *shared = world_settings();
     shared->cache.share = SB_SHARE_ALL;
@@ -230,8 +230,29 @@ static void test_verbs(void **state)
     json_t *pin = json_array_get(json_object_get(reply, "pins"), 0);
     assert_string_equal(json_string_value(json_object_get(pin, "name")), "a.example");
     assert_true(json_integer_value(json_object_get(pin, "left_s")) > 90);
+    json_t *life = json_array_get(json_object_get(reply, "life"), 0);
+    assert_string_equal(json_string_value(json_object_get(life, "kind")), "pin");
+    assert_int_equal(json_integer_value(json_object_get(life, "uses")), 1);
+    assert_string_equal(json_string_value(json_object_get(life, "life")), "unknown");
+    json_t *deed = json_array_get(json_object_get(reply, "trail"), 0);
+    assert_string_equal(json_string_value(json_object_get(deed, "deed")), "set");
+    json_decref(reply);
+    world_run(&w, 3 * SB_S);
+    reply = good("{\"verb\":\"pins\"}");
+    life = json_array_get(json_object_get(reply, "life"), 0);
+    assert_string_equal(json_string_value(json_object_get(life, "dns")), "differs");
+    assert_true(json_is_true(json_object_get(life, "dns_was_wrong")));
     json_decref(reply);
     json_decref(good("{\"verb\":\"unpin\",\"name\":\"a.example\"}"));
+    reply = good("{\"verb\":\"explain\",\"name\":\"a.example\"}");
+    json_t *explained = json_object_get(reply, "explain");
+    assert_true(json_is_null(json_object_get(explained, "doubt")));
+    assert_int_equal(json_array_size(json_object_get(explained, "trail")), 2);
+    assert_int_equal(json_array_size(json_object_get(explained, "endpoints")), 0);
+    json_decref(reply);
+    bad("{\"verb\":\"obey\"}", true);
+    bad("{\"verb\":\"obey\",\"name\":7}", true);
+    json_decref(good("{\"verb\":\"obey\",\"name\":\"A.example\"}"));
     assert_int_equal(resolve("a.example").bytes[3], 1);
     reply = good("{\"verb\":\"flush\",\"suffix\":\"example\"}");
     assert_true(json_integer_value(json_object_get(reply, "removed")) >= 1);
