@@ -15,8 +15,8 @@ build:
 	@echo 'built: $(BUILD)/stubbornd $(BUILD)/stubborn (libstubborn.so, the NSS module and the preload library come with the issue that brings the edge to other programs)'
 
 run: build
-	@echo 'Ask it:      dig @127.0.0.1 -p 5300 debian.org'
-	@echo 'Or so:       $(BUILD)/stubborn resolve https://debian.org/'
+	@echo 'Ask it:      dig @127.0.0.1 -p 5300 debian.org$(if $(ARGS),        (or where $(ARGS) says))'
+	@echo 'Or so:       $(BUILD)/stubborn resolve https://debian.org/ $(ARGS)'
 	@echo 'How is it?   curl http://127.0.0.1:8053/health        (Ctrl-C ends it)'
 	@exec $(BUILD)/stubbornd $(ARGS)
 

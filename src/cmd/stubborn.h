@@ -12,12 +12,12 @@
 #include "edge/client.h"
 
 enum { /* CONTRACT, Command */
-    SB_EXIT_OK = 0,
-    SB_EXIT_USAGE = 2,
-    SB_EXIT_DEGRADED = 3,
-    SB_EXIT_NO_NAME = 4,
-    SB_EXIT_FAILED = 5,
-    SB_EXIT_NO_DAEMON = 6
+       SB_EXIT_OK = 0,
+       SB_EXIT_USAGE = 2,
+       SB_EXIT_DEGRADED = 3,
+       SB_EXIT_NO_NAME = 4,
+       SB_EXIT_FAILED = 5,
+       SB_EXIT_NO_DAEMON = 6
 };
 
 /* id, long name, letter (0 none), name of its value (NULL: a flag), what it does. Help, completions
@@ -118,8 +118,8 @@ bool sb_asked_degraded(const sb_asked *asked);
 const char *sb_cli_via(const sb_cli *cli);
 /* Whether a daemon was asked; null when nobody was. */
 json_t *sb_cli_json_daemon(const sb_cli *cli);
-/* The evidence behind a doubt, the life of its addresses and the trail of its pins, where there is a
- * daemon that may say; else nothing. */
+/* The evidence behind a doubt, the life of its addresses and the trail of its pins, where there is
+ * a daemon that may say; else nothing. */
 void sb_cli_print_doubt(sb_cli *cli, const sb_question *question);
 /* The daemon's socket, by arguments, environment, configuration and what is there. */
 const char *sb_cli_socket(const sb_cli *cli);

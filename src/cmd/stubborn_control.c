@@ -6,15 +6,15 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cmd/stubborn.h"
 #include "dns/rdata.h"
 #include "front/view.h"
-#include "cmd/stubborn.h"
 
 #define CONTROL_NAME "stubborn.ctl"
 #define REPLY_MAX ((size_t)64 * 1024 * 1024)
 #define DEADLINE (10 * SB_S)
 #define DUMP_MAX ((size_t)1024 * 1024 * 1024)
-#define LOAD_BATCH 200                   /* entries a line: the daemon takes lines up to 1 MiB */
+#define LOAD_BATCH 200 /* entries a line: the daemon takes lines up to 1 MiB */
 #define LOAD_BATCH_BYTES (700 * 1024)
 
 static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply);
@@ -170,16 +170,20 @@ int sb_run_cache_load(sb_cli *cli)
             batch_bytes = 0;
         }
     }
+    if (size == 0) { /* nothing to load, but somebody to load it is needed all the same */
+        code = load_batch(cli, batch, totals);
+        batch = NULL;
+    }
     json_decref(batch);
     sb_free(bytes);
     if (code != SB_EXIT_OK)
         return code;
     if (sb_cli_has(cli, SB_ARG_JSON))
-        sb_cli_json(json_pack("{s:I, s:I, s:I}", "loaded", totals[0], "older", totals[1],
-                              "refused", totals[2]));
+        sb_cli_json(json_pack("{s:I, s:I, s:I}", "loaded", totals[0], "older", totals[1], "refused",
+                              totals[2]));
     else
-        printf("%lld loaded, %lld older than what is there, %lld refused\n",
-               (long long)totals[0], (long long)totals[1], (long long)totals[2]);
+        printf("%lld loaded, %lld older than what is there, %lld refused\n", (long long)totals[0],
+               (long long)totals[1], (long long)totals[2]);
     return totals[2] > 0 ? SB_EXIT_FAILED : SB_EXIT_OK;
 }
 
@@ -188,8 +192,7 @@ int sb_run_cache_warm(sb_cli *cli)
     for (unsigned i = 0; i < cli->operand_count; i++)
         if (!host_name(cli->operands[i]))
             return SB_EXIT_USAGE;
-    return simple(cli,
-                  json_pack("{s:s, s:o}", "verb", "warm", "names", names_array(cli, 0)),
+    return simple(cli, json_pack("{s:s, s:o}", "verb", "warm", "names", names_array(cli, 0)),
                   "asked for");
 }
 
@@ -199,8 +202,7 @@ int sb_run_cache_obey(sb_cli *cli)
     if (!sb_cli_name(cli->operands[0], &name))
         return SB_EXIT_USAGE;
     return simple(cli,
-                  json_pack("{s:s, s:o}", "verb", "obey", "name",
-                            sb_view_string(cli->operands[0])),
+                  json_pack("{s:s, s:o}", "verb", "obey", "name", sb_view_string(cli->operands[0])),
                   "obeyed until the name is answered again");
 }
 
@@ -224,9 +226,9 @@ void sb_cli_print_doubt(sb_cli *cli, const sb_question *question)
 {
     char type[16];
     json_t *reply;
-    json_t *request = json_pack("{s:s, s:o, s:s}", "verb", "explain", "name",
-                                sb_view_name(&question->name), "type",
-                                sb_type_text(question->type, type));
+    json_t *request =
+        json_pack("{s:s, s:o, s:s}", "verb", "explain", "name", sb_view_name(&question->name),
+                  "type", sb_type_text(question->type, type));
     if (ask_daemon(cli, request, true, &reply) != SB_EXIT_OK)
         return;
     size_t i;
@@ -237,14 +239,14 @@ void sb_cli_print_doubt(sb_cli *cli, const sb_question *question)
         printf("     denied for %lld s, agreed for %lld of %lld s (at most %lld s), %s, after it "
                "stood for %lld s\n",
                number_of(doubt, "denied_s"), number_of(doubt, "agreed_s"),
-               number_of(doubt, "confirm_s"), number_of(doubt, "most_s"),
-               text_of(doubt, "second"), number_of(doubt, "known_s"));
+               number_of(doubt, "confirm_s"), number_of(doubt, "most_s"), text_of(doubt, "second"),
+               number_of(doubt, "known_s"));
         printf("     %lld other names of its zone denied, its address: %s\n",
                number_of(doubt, "siblings"), text_of(doubt, "life"));
     }
-    json_array_foreach (json_object_get(explained, "endpoints"), i, endpoint)
-        printf("     %s: %s, %lld s ago\n", text_of(endpoint, "address"),
-               text_of(endpoint, "life"), number_of(endpoint, "age_s"));
+    json_array_foreach(json_object_get(explained, "endpoints"), i, endpoint)
+        printf("     %s: %s, %lld s ago\n", text_of(endpoint, "address"), text_of(endpoint, "life"),
+               number_of(endpoint, "age_s"));
     print_trail(json_object_get(explained, "trail"));
     json_decref(reply);
 }
@@ -279,10 +281,9 @@ int sb_run_unpin(sb_cli *cli)
     sb_name name;
     if (!sb_cli_name(cli->operands[0], &name))
         return SB_EXIT_USAGE;
-    return simple(cli,
-                  json_pack("{s:s, s:o}", "verb", "unpin", "name",
-                            sb_view_string(cli->operands[0])),
-                  "unpinned");
+    return simple(
+        cli, json_pack("{s:s, s:o}", "verb", "unpin", "name", sb_view_string(cli->operands[0])),
+        "unpinned");
 }
 
 int sb_run_reload(sb_cli *cli)
@@ -432,13 +433,12 @@ static void print_status(const json_t *value)
            json_is_true(json_object_get(cache, "in_file")) ? "" : " (in memory only)",
            number_of(cache, "entries"),
            json_is_false(json_object_get(cache, "entries_counted")) ? " (still counting)" : "",
-           number_of(cache, "used_bytes") / 1024,
-           number_of(cache, "capacity_bytes") / 1024, number_of(cache, "writes"),
-           number_of(cache, "evictions"));
+           number_of(cache, "used_bytes") / 1024, number_of(cache, "capacity_bytes") / 1024,
+           number_of(cache, "writes"), number_of(cache, "evictions"));
     print_upstreams(json_object_get(value, "upstreams"));
     const char *name;
     json_t *service;
-    json_object_foreach (json_object_get(value, "services"), name, service)
+    json_object_foreach(json_object_get(value, "services"), name, service)
         print_service(name, service);
 }
 
@@ -455,7 +455,7 @@ static void print_health(const json_t *value)
     print_upstreams(json_object_get(value, "upstreams"));
     const char *name;
     json_t *service;
-    json_object_foreach (json_object_get(value, "services"), name, service)
+    json_object_foreach(json_object_get(value, "services"), name, service)
         print_service(name, service);
 }
 
@@ -463,7 +463,8 @@ static void print_upstreams(const json_t *value)
 {
     size_t i;
     json_t *server;
-    json_array_foreach (value, i, server) {
+    json_array_foreach(value, i, server)
+    {
         const char *address = text_of(server, "address"), *name = text_of(server, "name");
         printf("upstream %-24s %-9s %8.1f ms %6.1f %%", address, text_of(server, "breaker"),
                real_of(server, "srtt_ms"), 100 * real_of(server, "success_rate"));
@@ -483,7 +484,7 @@ static void print_service(const char *name, const json_t *service)
     printf("service %s: %s", name, text_of(service, "status"));
     if (json_object_get(service, "source"))
         printf(", %s, %lld s old", text_of(service, "source"), number_of(service, "age_s"));
-    json_array_foreach (json_object_get(service, "addresses"), i, address)
+    json_array_foreach(json_object_get(service, "addresses"), i, address)
         printf(" %s", json_string_value(address));
     printf("\n");
 }
@@ -502,7 +503,7 @@ static void print_entry(const json_t *entry)
         printf("until unpinned");
     else
         printf("ttl %lld s", number_of(entry, "ttl_s"));
-    json_array_foreach (json_object_get(entry, "records"), i, record)
+    json_array_foreach(json_object_get(entry, "records"), i, record)
         printf("; %s", json_string_value(record));
     printf("\n");
 }
@@ -512,16 +513,18 @@ static void print_pins(const json_t *reply)
 {
     size_t i, k;
     json_t *pin, *address, *life;
-    json_array_foreach (json_object_get(reply, "pins"), i, pin) {
+    json_array_foreach(json_object_get(reply, "pins"), i, pin)
+    {
         printf("%s", text_of(pin, "name"));
-        json_array_foreach (json_object_get(pin, "addresses"), k, address)
+        json_array_foreach(json_object_get(pin, "addresses"), k, address)
             printf(" %s", json_string_value(address));
         if (json_is_null(json_object_get(pin, "left_s")))
             printf(", until unpinned\n");
         else
             printf(", %lld s left\n", number_of(pin, "left_s"));
     }
-    json_array_foreach (json_object_get(reply, "life"), i, life) {
+    json_array_foreach(json_object_get(reply, "life"), i, life)
+    {
         bool pinned = strcmp(text_of(life, "kind"), "pin") == 0;
         printf("%s: %s for %lld s, %lld uses, address %s", text_of(life, "name"),
                text_of(life, "kind"), number_of(life, "for_s"), number_of(life, "uses"),
@@ -539,7 +542,7 @@ static void print_trail(const json_t *trail)
 {
     size_t i;
     json_t *deed;
-    json_array_foreach ((json_t *)trail, i, deed)
+    json_array_foreach((json_t *)trail, i, deed)
         printf("%s %s %s %s: %s\n", text_of(deed, "time"), text_of(deed, "name"),
                text_of(deed, "kind"), text_of(deed, "deed"), text_of(deed, "reason"));
 }
@@ -548,7 +551,7 @@ static void print_levels(const json_t *levels)
 {
     const char *name;
     json_t *level;
-    json_object_foreach ((json_t *)levels, name, level)
+    json_object_foreach((json_t *)levels, name, level)
         printf("%-10s %s\n", name, json_string_value(level));
 }
 
@@ -593,7 +596,8 @@ static int pages(sb_cli *cli, const char *verb, const char *suffix, FILE *out,
         int code = call(cli, request, &reply);
         if (code != SB_EXIT_OK)
             return code;
-        json_array_foreach (json_object_get(reply, "entries"), i, entry) {
+        json_array_foreach(json_object_get(reply, "entries"), i, entry)
+        {
             if (list)
                 json_array_append(list, entry);
             else if (out)

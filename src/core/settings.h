@@ -12,13 +12,14 @@
 #include "dns/name.h"
 
 #define SB_SOCKET_PATH_MAX 107        /* bytes of a Unix socket's path */
-#define SB_WARNINGS_MAX 32        /* of one configuration: more help nobody */
+#define SB_WARNINGS_MAX 32            /* of one configuration: more help nobody */
 #define SB_TTL_SETTING_MAX_S 31536000 /* a year: the largest TTL or age that may be configured */
 
 /* The strategies of the ladder, in its order; numbers go over the Unix socket and stay. */
 #define SB_STRATEGY_TABLE(X)                                                                       \
     X(PIN, "pin")                                                                                  \
-    X(HOSTS, "hosts") X(CACHED, "cached") X(WIRE, "wire") X(MDNS_NATIVE, "mdns-native")            \
+    X(HOSTS, "hosts")                                                                              \
+    X(CACHED, "cached") X(WIRE, "wire") X(MDNS_NATIVE, "mdns-native")                              \
         X(MDNS_MULTICAST, "mdns-multicast") X(SHARED, "shared") X(VALIDATE, "validate")            \
             X(DOUBT, "doubt") X(STALE, "stale") X(EMERGENCY, "emergency") X(GUESS, "guess")
 typedef enum sb_strategy_id {
@@ -188,7 +189,7 @@ typedef struct sb_settings {
         const char *to;    /* stderr | journald */
         int8_t levels[16]; /* per subsystem; -1 = level */
     } log;
-    const char *mlflow_uri; /* MLFLOW_TRACKING_URI or NULL */
+    const char *mlflow_uri;                /* MLFLOW_TRACKING_URI or NULL */
     const char *warnings[SB_WARNINGS_MAX]; /* sentences: what is set and has no effect */
     size_t warning_count;
 } sb_settings;

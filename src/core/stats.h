@@ -30,7 +30,7 @@
     X(PREFETCHES, "refreshes_total", "", "Flights started without a waiter")                       \
     X(UP_QUERIES, "upstream_queries_total", "", "Queries sent upstream")                           \
     X(UP_RESPONSES, "upstream_responses_total", "", "Valid responses")                             \
-    X(HEDGES, "hedges_total", "", "Second servers asked because the first was slow") \
+    X(HEDGES, "hedges_total", "", "Second servers asked because the first was slow")               \
     X(UP_TIMEOUTS, "upstream_timeouts_total", "", "Attempts that timed out")                       \
     X(UP_SERVFAIL, "upstream_failures_total", "rcode=\"servfail\"", "Failure responses")           \
     X(UP_REFUSED, "upstream_failures_total", "rcode=\"refused\"", "")                              \
@@ -49,7 +49,7 @@
     X(LIMIT_CLIENT, "limit_reached_total", "limit=\"questions_per_client\"", "")                   \
     X(LIMIT_TCP, "limit_reached_total", "limit=\"tcp_clients\"", "")                               \
     X(LIMIT_HEDGES, "limit_reached_total", "limit=\"hedges\"", "")                                 \
-    X(LIMIT_REFRESHES, "limit_reached_total", "limit=\"refreshes\"", "") \
+    X(LIMIT_REFRESHES, "limit_reached_total", "limit=\"refreshes\"", "")                           \
     X(LIMIT_ARENA, "limit_reached_total", "limit=\"bytes_per_question\"", "")                      \
     X(LIMIT_QUEUE, "limit_reached_total", "limit=\"worker_queue\"", "")                            \
     X(LIMIT_QUESTIONS, "limit_reached_total", "limit=\"questions\"", "")                           \

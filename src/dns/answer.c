@@ -15,13 +15,12 @@
 /* RFC 4034 §3.1: type covered, algorithm, labels, TTL, expiration, inception, key tag, signer */
 #define RRSIG_LABELS_AT 3
 #define RRSIG_SIGNER_AT 18
-#define FLAGS_KNOWN                                                                                \
-    (SB_ANSWER_AD | SB_ANSWER_CHAIN_OPEN | SB_ANSWER_NO_SOA | SB_ANSWER_ADDRESSES)
+#define FLAGS_KNOWN (SB_ANSWER_AD | SB_ANSWER_CHAIN_OPEN | SB_ANSWER_NO_SOA | SB_ANSWER_ADDRESSES)
 
 /* An answer in the making. */
 typedef struct draft {
     sb_builder out;
-    const sb_msg *from;         /* records are copied from here */
+    const sb_msg *from; /* records are copied from here */
     const sb_question *question;
     const sb_name *fold_target; /* a CNAME to this name loses its case: its records follow */
     sb_name zone;               /* signer of a wildcard's expansion, size 0 without */
@@ -58,8 +57,7 @@ const char *sb_source_text(sb_source source)
     return (unsigned)source < SB_ARRAY_SIZE(texts) ? texts[source] : "unknown";
 }
 
-sb_status sb_answer_from_msg(const sb_question *question, const sb_msg *msg,
-                             sb_answer **ret_answer)
+sb_status sb_answer_from_msg(const sb_question *question, const sb_msg *msg, sb_answer **ret_answer)
 {
     int ede = sb_edns_ede(&msg->edns);
     sb_answer like = {.source = SB_SOURCE_DNS, .rcode = msg->rcode, .ede = SB_EDE_NONE};
@@ -248,8 +246,8 @@ sb_status sb_answer_splice(const sb_answer *head, const sb_answer *tail, sb_answ
         copy_section(d, &from_head, SB_SECTION_ANSWER);
         copy_section(d, &from_tail, SB_SECTION_ANSWER);
         copy_section(d, &from_tail, SB_SECTION_AUTHORITY);
-        status = d->failed ? SB_MALFORMED
-                           : sb_msg_parse(d->message, sb_builder_finish(&d->out), &made);
+        status =
+            d->failed ? SB_MALFORMED : sb_msg_parse(d->message, sb_builder_finish(&d->out), &made);
         if (status == SB_OK)
             status = sb_chain_walk(&made, &question, &chain);
         if (status == SB_OK && chain.positive != (tail->kind == SB_KIND_POSITIVE))

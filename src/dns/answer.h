@@ -27,9 +27,10 @@ typedef enum sb_kind {
 /* Where an answer came from first of all; the CONTRACT's "source" words, see sb_source_text. */
 #define SB_SOURCE_TABLE(X)                                                                         \
     X(NONE, "none")                                                                                \
-    X(LITERAL, "literal") X(HOSTS, "hosts") X(CACHE, "cache") X(SHARED, "shared") X(DNS, "dns")    \
-        X(MDNS, "mdns") X(STALE, "stale") X(EMERGENCY, "emergency") X(GUESS, "guess")              \
-            X(PIN, "pin") X(SPECIAL, "special")
+    X(LITERAL, "literal")                                                                          \
+    X(HOSTS, "hosts") X(CACHE, "cache") X(SHARED, "shared") X(DNS, "dns") X(MDNS, "mdns")          \
+        X(STALE, "stale") X(EMERGENCY, "emergency") X(GUESS, "guess") X(PIN, "pin")                \
+            X(SPECIAL, "special")
 typedef enum sb_source {
 #define SB_SOURCE_ENUM(id, text) SB_SOURCE_##id,
     SB_SOURCE_TABLE(SB_SOURCE_ENUM)

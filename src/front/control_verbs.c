@@ -155,9 +155,8 @@ bool sb_control_list(sb_control_request *request, bool dump)
         return false;
     if (cursor_text && !sb_view_cursor_parse(cursor_text, &cursor))
         return refuse(request, "cursor must be the cursor of the page before");
-    sb_view_page page = {.suffix = below ? &suffix : NULL,
-                         .limit = limit ? (unsigned)limit : 1,
-                         .cursor = cursor};
+    sb_view_page page = {
+        .suffix = below ? &suffix : NULL, .limit = limit ? (unsigned)limit : 1, .cursor = cursor};
     request->result = sb_view_cache(request->control->engine, &page,
                                     dump ? sb_control_dump_entry : sb_view_entry);
     return true;
@@ -183,8 +182,7 @@ static bool run_health(sb_control_request *request)
     sb_text text = {0};
     if (options->health)
         options->health(options->context, &text);
-    json_t *document =
-        text.data && !text.failed ? json_loadb(text.data, text.size, 0, NULL) : NULL;
+    json_t *document = text.data && !text.failed ? json_loadb(text.data, text.size, 0, NULL) : NULL;
     sb_text_fini(&text);
     if (!document)
         return refuse(request, "there is no health document");
@@ -202,8 +200,8 @@ static bool run_upstreams(sb_control_request *request)
 
 static bool run_services(sb_control_request *request)
 {
-    request->result = json_pack("{s:o}", "services",
-                                sb_view_services(request->control->engine, true, true));
+    request->result =
+        json_pack("{s:o}", "services", sb_view_services(request->control->engine, true, true));
     return true;
 }
 

@@ -85,15 +85,15 @@ json_t *sb_view_entry(sb_engine *engine, const sb_l1_entry *entry)
     sb_tick now = sb_l1_now(sb_engine_l1(engine));
     if (!question_of(entry, &question))
         return NULL;
+    sb_l1_key key = {.question = &question, .view = entry->view};
     bool forever = entry->source == SB_SOURCE_PIN && entry->life.due >= UINT32_MAX - 1;
     bool unknown = entry->flags & SB_L1_AGE_UNKNOWN;
     json_int_t age = now > entry->life.learned ? (now - entry->life.learned) / SB_TICKS_PER_S : 0;
     json_int_t left = now < entry->life.due ? (entry->life.due - now) / SB_TICKS_PER_S : 0;
-    json_int_t stale = now < entry->life.stale_until
-                           ? (entry->life.stale_until - now) / SB_TICKS_PER_S
-                           : 0;
+    json_int_t stale =
+        now < entry->life.stale_until ? (entry->life.stale_until - now) / SB_TICKS_PER_S : 0;
     return json_pack(
-        "{s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:I, s:I, s:o, s:o}", "name",
+        "{s:o, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:I, s:o, s:I, s:I, s:I, s:o, s:o}", "name",
         sb_view_name(&question.name), "type", sb_type_text(question.type, type), "kind",
         kind_text(entry->kind), "state", freshness_text(sb_l1_freshness(entry, now)), "source",
         sb_source_text((sb_source)entry->source), "age_s",
@@ -103,8 +103,9 @@ json_t *sb_view_entry(sb_engine *engine, const sb_l1_entry *entry)
         "upstream",
         entry->upstream.family ? sb_view_string(sb_addr_text_port(&entry->upstream, upstream))
                                : json_null(),
-        "network", (json_int_t)entry->network, "view", (json_int_t)entry->view, "flags",
-        flags_of(entry), "records", records_of(entry));
+        "network", (json_int_t)entry->network, "view", (json_int_t)entry->view, "uses",
+        (json_int_t)sb_l1_uses(sb_engine_l1(engine), &key), "flags", flags_of(entry), "records",
+        records_of(entry));
 }
 
 json_t *sb_view_explain(sb_engine *engine, const sb_name *name, uint16_t type)
@@ -124,9 +125,9 @@ json_t *sb_view_explain(sb_engine *engine, const sb_name *name, uint16_t type)
     json_t *endpoints = sb_view_endpoints(engine, answers, 1, &policy);
     sb_answer_unref(known);
     return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "name",
-                     sb_view_name(&question.name), "type", sb_type_text(type, type_text),
-                     "special", special_text(sb_special_of(&question, pool->suffix.size > 1)),
-                     "route", view_route(engine, pool), "policy", view_policy(&policy), "pin",
+                     sb_view_name(&question.name), "type", sb_type_text(type, type_text), "special",
+                     special_text(sb_special_of(&question, pool->suffix.size > 1)), "route",
+                     view_route(engine, pool), "policy", view_policy(&policy), "pin",
                      view_pin(&search.pin, search.found), "cache", cache, "doubt",
                      sb_view_doubt(engine, &question.name, type), "endpoints", endpoints, "trail",
                      sb_view_trail(engine, &question.name), "outlook", next);
@@ -189,12 +190,9 @@ static json_t *flags_of(const sb_l1_entry *entry)
     static const struct {
         uint16_t flag;
         const char *text;
-    } names[] = {{SB_L1_PLAIN, "plain"},
-                 {SB_L1_PROTECTED, "protected"},
-                 {SB_L1_PINNED, "pinned"},
-                 {SB_L1_AD, "ad"},
-                 {SB_L1_NO_SOA, "no-soa"},
-                 {SB_L1_AGE_UNKNOWN, "age-unknown"}};
+    } names[] = {{SB_L1_PLAIN, "plain"},   {SB_L1_PROTECTED, "protected"},
+                 {SB_L1_PINNED, "pinned"}, {SB_L1_AD, "ad"},
+                 {SB_L1_NO_SOA, "no-soa"}, {SB_L1_AGE_UNKNOWN, "age-unknown"}};
     json_t *flags = json_array();
     for (size_t i = 0; i < SB_ARRAY_SIZE(names); i++)
         if (entry->flags & names[i].flag)
@@ -215,8 +213,8 @@ static json_t *view_policy(const sb_policy *policy)
                      (json_int_t)policy->ttl_min_s, "ttl_max_s", (json_int_t)policy->ttl_max_s,
                      "negative_ttl_max_s", (json_int_t)policy->negative_ttl_max_s, "stale_keep_s",
                      (json_int_t)(policy->keep / SB_S), "family",
-                     sb_family_policy_text(policy->family), "protect", policy->protect,
-                     "emergency", emergency);
+                     sb_family_policy_text(policy->family), "protect", policy->protect, "emergency",
+                     emergency);
 }
 
 static json_t *view_route(sb_engine *engine, const sb_pool *pool)
@@ -224,8 +222,8 @@ static json_t *view_route(sb_engine *engine, const sb_pool *pool)
     char text[SB_ADDR_TEXT_MAX];
     json_t *servers = json_array();
     for (unsigned i = 0; i < pool->count; i++)
-        json_array_append_new(
-            servers, sb_view_string(sb_addr_text_port(&pool->servers[i]->addr, text)));
+        json_array_append_new(servers,
+                              sb_view_string(sb_addr_text_port(&pool->servers[i]->addr, text)));
     return json_pack("{s:o, s:b, s:o}", "suffix", sb_view_name(&pool->suffix), "dead",
                      sb_pool_dead(sb_engine_upstreams(engine), pool), "upstreams", servers);
 }
@@ -289,8 +287,7 @@ static const char *outlook(sb_engine *engine, const sb_question *question, const
         return "the pinned addresses";
     if (best == SB_FRESH)
         return "the cached answer";
-    bool dead = special == SB_SPECIAL_LINK_LOCAL ||
-                sb_pool_dead(sb_engine_upstreams(engine), pool);
+    bool dead = special == SB_SPECIAL_LINK_LOCAL || sb_pool_dead(sb_engine_upstreams(engine), pool);
     if (!dead)
         return best == SB_DEAD ? "an upstream is asked"
                                : "an upstream is asked; the cached answer if it fails";
@@ -314,7 +311,6 @@ static const char *freshness_text(sb_freshness freshness)
 
 static const char *special_text(sb_special special)
 {
-    static const char *const texts[] = {"none", "loopback", "literal", "nonexistent",
-                                        "link-local"};
+    static const char *const texts[] = {"none", "loopback", "literal", "nonexistent", "link-local"};
     return texts[special];
 }

@@ -22,8 +22,9 @@
 #include "io/uv_env.h"
 #include "resolve/hit.h"
 
-#define BUFFER_BYTES (4 * 1024 * 1024) /* a whole machine's burst waits while one batch is served  \
-                                        */
+#define BUFFER_BYTES                                                                               \
+    (4 * 1024 * 1024) /* a whole machine's burst waits while one batch is served                   \
+                       */
 #define EVENTS_MAX 16
 #define ROUNDS_MAX 4 /* batches of one socket before the others get their turn */
 #define TURN_MAX 256 /* questions of one worker per turn of the loop */

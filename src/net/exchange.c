@@ -20,6 +20,7 @@ static void lead(sb_exchange *x);
 static void release_followers(sb_exchange *x);
 static void ask_udp(sb_exchange *x);
 static void ask_tcp(sb_exchange *x);
+static void allow_stream(sb_exchange *x);
 static size_t write_query(sb_exchange *x, uint8_t *buffer, size_t capacity);
 static void sent(sb_exchange *x, sb_protocol protocol);
 static void close_socket(sb_exchange *x);
@@ -188,13 +189,23 @@ static void ask_tcp(sb_exchange *x)
     x->near_misses = 0;
     x->stream_size = 0;
     x->sent_at = sb_env_now(env);
-    /* What was allowed was for one round trip; a stream takes two more, and a large answer some. */
-    sb_op_set_deadline(&x->op, x->sent_at + 2 * sb_upstream_attempt_timeout(x->server));
+    if (x->server->tls) /* who swallows connections is as silent as who swallows queries */
+        sb_upstream_asked(x->ups, x->server);
+    allow_stream(x);
     sb_status status =
         env->ops->stream_connect(env, &x->server->addr, x->server->tls ? x->server->tls_name : NULL,
                                  &tcp_events, x, &x->socket, NULL);
     if (status != SB_OK)
         sb_op_finish(&x->op, status);
+}
+
+/* What was allowed may have been for one round trip; a stream takes two more, and a large answer
+ * some. Never less than was allowed: a slow name is no failure of the server. */
+static void allow_stream(sb_exchange *x)
+{
+    sb_ns least = sb_env_now(x->op.env) + 2 * sb_upstream_attempt_timeout(x->server);
+    if (x->op.deadline < least)
+        sb_op_set_deadline(&x->op, least);
 }
 
 static size_t write_query(sb_exchange *x, uint8_t *buffer, size_t capacity)
@@ -261,8 +272,10 @@ static void tcp_connected(void *owner, sb_socket socket)
     /* One write: a length alone in a segment upsets some servers (RFC 7766 §8). */
     sb_status status = x->op.env->ops->stream_write(x->op.env, socket, query, size + 2);
     x->sent_at = sb_env_now(x->op.env);
+    allow_stream(x); /* its time begins now */
     if (status == SB_OK) {
-        sb_upstream_asked(x->ups, x->server);
+        if (!x->server->tls)
+            sb_upstream_asked(x->ups, x->server);
         sent(x, x->server->tls ? SB_PROTOCOL_TLS : SB_PROTOCOL_TCP);
     } else
         sb_op_finish(&x->op, status);
@@ -471,7 +484,8 @@ static void stop(sb_op *op)
     else if (x->probing)
         sb_upstream_probe_cancelled(x->ups, x->server);
     else if (x->sends > 0)
-        sb_upstream_abandoned(x->ups, x->server, sb_env_now(op->env) - x->sent_at);
+        sb_upstream_abandoned(x->ups, x->server, x->over_tcp ? SB_PROTOCOL_TCP : SB_PROTOCOL_UDP,
+                              sb_env_now(op->env) - x->sent_at);
     release_followers(x);
 }
 

@@ -52,6 +52,7 @@ static bool pool_set_init(pool_set *set, size_t count);
 static void pool_set_fini(pool_set *set);
 static bool pool_fill(sb_upstreams *ups, sb_pool *pool, const sb_settings *settings,
                       const sb_server_setting *servers, size_t count);
+static void keep_probe(const sb_upstreams *ups, sb_pool *pool);
 static sb_upstream *server_get(sb_upstreams *ups, const sb_server_setting *setting);
 static void settle(sb_upstreams *ups, const sb_settings *settings, const sb_server_setting *servers,
                    size_t count);
@@ -135,6 +136,8 @@ sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_settings *settings,
         pool_set_fini(&set);
         return SB_NOMEM;
     }
+    for (size_t i = 0; i < set.count; i++)
+        keep_probe(ups, &set.pools[i]);
     settle(ups, settings, servers, server_count);
     for (size_t i = 0; i < settings->route_count; i++)
         settle(ups, settings, settings->routes[i].servers, settings->routes[i].server_count);
@@ -241,11 +244,12 @@ sb_ns sb_pool_rtt(sb_upstreams *ups, const sb_pool *pool)
     return best < 0 ? 0 : pool->servers[best]->srtt;
 }
 
-/* A server that was only ever asked one way is judged by that. */
+/* Judged by the way it is asked now; by the other only while that was never tried. */
 static sb_ns quantile(const sb_upstream *server, unsigned permille)
 {
-    sb_ns udp = sb_latency_quantile(&server->udp, permille);
-    return udp ? udp : sb_latency_quantile(&server->stream, permille);
+    bool stream = server->tls || server->prefers_stream;
+    sb_ns usual = sb_latency_quantile(stream ? &server->stream : &server->udp, permille);
+    return usual ? usual : sb_latency_quantile(stream ? &server->udp : &server->stream, permille);
 }
 
 sb_ns sb_upstream_hedge_delay(const sb_upstream *server)
@@ -356,11 +360,12 @@ void sb_upstream_asked_again(sb_upstreams *ups, sb_upstream *server)
         sb_upstream_asked(ups, server);
 }
 
-void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_ns elapsed)
+void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_protocol protocol,
+                           sb_ns elapsed)
 {
     /* A loser that had less than its usual time has not shown anything. */
     if (elapsed >= sb_upstream_hedge_delay(server)) {
-        sb_latency_add(&server->udp, elapsed);
+        sb_latency_add(protocol == SB_PROTOCOL_UDP ? &server->udp : &server->stream, elapsed);
         sample(server, false);
     }
     check_silence(ups, server);
@@ -528,6 +533,17 @@ static void pool_set_fini(pool_set *set)
         sb_free(pool->tiers);
     }
     sb_free(set->pools);
+}
+
+/* With all servers dead and nobody asking, the question of before is all there is to probe with. */
+static void keep_probe(const sb_upstreams *ups, sb_pool *pool)
+{
+    for (size_t i = 0; i < ups->pool_count; i++) {
+        if (!sb_name_equal(&ups->pools[i].suffix, &pool->suffix))
+            continue;
+        pool->probe = ups->pools[i].probe;
+        pool->probe_answered = ups->pools[i].probe_answered;
+    }
 }
 
 /* False when memory is out; what was filled so far is consistent. */

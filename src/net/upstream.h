@@ -118,7 +118,8 @@ bool sb_upstream_wants_stream(sb_upstreams *ups, sb_upstream *server);
 /* True when it answered within the last seconds. */
 bool sb_upstream_works(const sb_upstreams *ups, const sb_upstream *server);
 /* An exchange was cancelled `elapsed` after its query: a loser took at least that long. */
-void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_ns elapsed);
+void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_protocol protocol,
+                           sb_ns elapsed);
 /* Verdicts of an exchange. failure: SERVFAIL, REFUSED, garbage, timeout, network errors. Breaker: 3
  * failures in a row open it, back-off doubles 1 s … 60 s with ±25 % jitter, one success closes it.
  * on_recovery is called (from the loop, never nested) when any breaker closes, so that failure

@@ -220,7 +220,9 @@ static void log_degraded(sb_flight *f, sb_trouble *trouble, const sb_offer *offe
     sb_log(RESOLVE, WARN, "serving a fall-back", "name=%s source=%s age_s=%u reason=\"%s\"",
            sb_log_escape(quoted, sizeof quoted, sb_name_text(&f->asked.question.name, name)),
            sb_source_text(offer->source), offer->age_s,
-           f->denied ? "denial not believed" : sb_status_text(f->failure));
+           f->denied         ? "denial not believed"
+           : f->failure_text ? f->failure_text
+                             : sb_status_text(f->failure));
 }
 
 static void note_recovered(sb_flight *f)

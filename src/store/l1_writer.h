@@ -12,14 +12,14 @@
 #define SB_L1_NO_SLAB UINT32_MAX
 
 typedef struct sb_l1_class {
-    uint32_t slabs;                 /* how many it has; a ring through sb_l1.next */
-    uint32_t hand_slab, hand_slot;  /* where the hand points; hand_slab is NO_SLAB without slabs */
+    uint32_t slabs;                  /* how many it has; a ring through sb_l1.next */
+    uint32_t hand_slab, hand_slot;   /* where the hand points; hand_slab is NO_SLAB without slabs */
     uint32_t fresh_slab, fresh_slot; /* slots from fresh_slot on were never given out in this run */
     uint32_t free_count;
     uint32_t free_refs[SB_L1_FREE_MAX];
-    uint32_t survey;                /* slots from the hand on among which unknown holes may be */
-    uint32_t lost;                  /* living entries evicted since it last asked for a slab */
-    uint64_t heat;                  /* decayed puts and uses */
+    uint32_t survey; /* slots from the hand on among which unknown holes may be */
+    uint32_t lost;   /* living entries evicted since it last asked for a slab */
+    uint64_t heat;   /* decayed puts and uses */
 } sb_l1_class;
 
 /* Volatile knowledge of a place: outside the file, so that reading writes nothing there. */
@@ -31,25 +31,25 @@ struct sb_l1 {
     sb_env *env;
     sb_mapping map;
     bool in_file;
-    bool locked_out;            /* not in the file because another process holds its lock */
-    bool coarse;                /* few slabs: fewer classes are used */
+    bool locked_out; /* not in the file because another process holds its lock */
+    bool coarse;     /* few slabs: fewer classes are used */
     sb_l1_reader reader;
     sb_l1_geometry g;
-    sb_l1_anchor anchor;        /* as in the file */
-    uint64_t stamp;             /* as in the file */
-    uint8_t *use;               /* one for every place */
-    uint32_t *next, *prev;      /* rings of slabs */
+    sb_l1_anchor anchor;   /* as in the file */
+    uint64_t stamp;        /* as in the file */
+    uint8_t *use;          /* one for every place */
+    uint32_t *next, *prev; /* rings of slabs */
     uint8_t *slab_class;
     sb_l1_class classes[SB_L1_CLASSES]; /* 0: the slabs of nobody */
-    uint64_t heat;              /* since the last halving */
-    uint32_t bucket_hand;       /* where eviction within buckets begins */
+    uint64_t heat;                      /* since the last halving */
+    uint32_t bucket_hand;               /* where eviction within buckets begins */
     sb_addr upstreams[SB_L1_UPSTREAMS];
     uint32_t upstream_lap[SB_L1_UPSTREAMS]; /* sweep in which it was last met */
     uint32_t lap;
-    uint32_t sweep_at;          /* bucket */
+    uint32_t sweep_at; /* bucket */
     sb_l1_stats stats;
-    sb_l1_buffer draft;         /* the entry being written */
-    sb_l1_buffer work;          /* the entry being looked at */
+    sb_l1_buffer draft; /* the entry being written */
+    sb_l1_buffer work;  /* the entry being looked at */
 };
 
 /* The epoch entries are stamped with now. */

@@ -514,6 +514,7 @@ def no_daemon():
                       ("pins",)):
             one_line(a.cli(*words), NO_DAEMON, "stubborn.ctl")
             json_error(a.cli(*words, "--json"), NO_DAEMON, "stubborn.ctl")
+        one_line(a.cli("cache", "load", stdin=""), NO_DAEMON, "stubborn.ctl")
 
 
 def config_check():

@@ -79,6 +79,26 @@ def stale_through_every_failure():
         check(d.metric("fallback_uses_total") >= len(modes), "fallbacks are counted")
 
 
+def logged_on_the_change():
+    """A fall-back is logged when it begins and when it ends, not per question"""
+    with BadServer() as server, Daemon([server]) as d:
+        lines = lambda text: [l for l in d.log().splitlines() if text in l and "l.example" in l]
+        d.start()
+        expire(d, server, "l.example")
+        server.set("closed")
+        wait_stale(d, "l.example")
+        until(lambda: lines("serving a fall-back"), "a line")  # with the end of the flight
+        for _ in range(50):
+            equal(addresses(d.ask("l.example")), [address_of("l.example")], "stale")
+        equal(len(lines("serving a fall-back")), 1, "lines")
+        check("level=warn" in d.log() and "source=stale" in lines("serving")[0], d.log())
+        server.ttl = 60
+        server.set("honest")
+        until(lambda: (r := d.ask("l.example")) and not r.edes, "a fresh answer")
+        equal((len(lines("serving a fall-back")), len(lines("answers are fresh again"))), (1, 1),
+              "lines in " + d.log())
+
+
 def failures_without_history():
     """A name never seen fails with SERVFAIL and an EDE, within the time-out, and is not stale"""
     with BadServer(mode="servfail") as server, Daemon([server],
@@ -189,13 +209,15 @@ def obeyed_deletion():
 
 
 def single_flight():
-    """A hundred askers of one name cause one question upstream"""
+    """A hundred askers of one name, over UDP, TCP and the Unix socket: one question upstream"""
     with BadServer() as server, Daemon([server]) as d:
         d.start()
         server.set("delay", 200)
         results = []
-        threads = [threading.Thread(target=lambda: results.append(addresses(d.ask("f.example"))))
-                   for _ in range(100)]
+        doors = (lambda: d.ask("f.example"), lambda: ask_tcp(d.dns, "f.example"),
+                 lambda: ask_unix(d.socket, "f.example"))
+        threads = [threading.Thread(target=lambda door=doors[i % 3]:
+                                    results.append(addresses(door()))) for i in range(100)]
         for t in threads:
             t.start()
         for t in threads:
@@ -339,6 +361,6 @@ def pipelined_tcp():
 
 if __name__ == "__main__":
     run([answers_everywhere, leaves_from_the_address_asked, stale_through_every_failure,
-         failures_without_history, slow_and_truncated, killed_in_the_outage, restart_time,
-         obeyed_deletion, single_flight, clean_end, half_close, notifies_the_service_manager,
-         command_line, http, pipelined_tcp])
+         logged_on_the_change, failures_without_history, slow_and_truncated, killed_in_the_outage,
+         restart_time, obeyed_deletion, single_flight, clean_end, half_close,
+         notifies_the_service_manager, command_line, http, pipelined_tcp])

@@ -34,6 +34,7 @@ typedef struct fake {
     unsigned count; /* opened so far; index + 1 is the generation */
     sb_status open_status, send_status, connect_status;
     uint16_t entropy;
+    bool has_tls;
     sb_stats stats;
     sb_events events;
     unsigned seen[SB_EVENT_COUNT];
@@ -113,7 +114,7 @@ static inline sb_status fake_connect(sb_env *env, const sb_addr *remote, const c
                                      sb_why *why)
 {
     (void)why;
-    if (tls_name)
+    if (tls_name && !((fake *)env)->has_tls)
         return SB_UNSUPPORTED;
     if (((fake *)env)->connect_status)
         return ((fake *)env)->connect_status;

@@ -36,7 +36,7 @@ typedef struct world {
     uint16_t port;
     sb_timer timer;
     uv_async_t done;
-    unsigned turns, passed, used, reloads;
+    unsigned turns, passed, used, reloads, moves;
     _Atomic unsigned hits, misses, wrong, refused, lost; /* the client's; read after its end */
 } world;
 
@@ -90,12 +90,30 @@ static void write_entry(world *w, unsigned n)
     sb_addr a = address_of(n);
     sb_answer *answer;
     sb_tick now = sb_l1_now(w->l1);
-    sb_l1_life life = {.learned = now, .due = now + 800, .expires = now + 800,
-                       .stale_until = now + 8000};
+    sb_l1_life life = {
+        .learned = now, .due = now + 800, .expires = now + 800, .stale_until = now + 8000};
     sb_l1_key key = {.question = &q};
     assert_int_equal(sb_answer_from_addresses(&q, &a, 1, 100, SB_SOURCE_DNS, &answer), SB_OK);
     assert_int_equal(sb_l1_put(w->l1, &key, answer, &life, SB_L1_PLAIN), SB_OK);
     sb_answer_unref(answer);
+}
+
+/* Another mapping: the one before is gone when the workers have taken it over. */
+static void move(world *w)
+{
+    static const char *const loopback[] = {"127.0.0.1"};
+    sb_l1 *old = w->l1;
+    sb_why why = {0};
+    sb_l1_options l1 = {.size_bytes = 1 << 20, .policy_hash = w->settings->hash};
+    assert_int_equal(sb_l1_open(w->env, &l1, &w->l1, &why), SB_OK);
+    for (unsigned n = 0; n < NAMES; n++)
+        write_entry(w, n);
+    sb_settings *same = make_settings(loopback, 1, w->port, "127.0.0.0/8");
+    if (sb_workers_move(w->workers, same, sb_l1_reader_of(w->l1), &why) != SB_OK)
+        fail_msg("%s", why.text);
+    sb_settings_unref(same);
+    sb_l1_close(old);
+    w->moves++;
 }
 
 /* Every turn some entries go and some come. */
@@ -115,14 +133,15 @@ static void turn(sb_timer *timer)
     sb_l1_heartbeat(w->l1);
     if (w->turns % 20 == 5) { /* one address more, one less, all the while */
         static const char *const two[] = {"127.0.0.1", "127.0.0.2"};
-        sb_settings *next =
-            make_settings(two, 1 + (w->turns / 20) % 2, w->port, "127.0.0.0/8");
+        sb_settings *next = make_settings(two, 1 + (w->turns / 20) % 2, w->port, "127.0.0.0/8");
         sb_why why = {0};
         if (sb_workers_reload(w->workers, next, &why) != SB_OK)
             fail_msg("%s", why.text);
         sb_settings_unref(next);
         w->reloads++;
     }
+    if (w->turns % 20 == 15)
+        move(w);
     sb_timer_set(w->env, timer, sb_env_now(w->env) + SB_MS);
 }
 
@@ -248,9 +267,14 @@ static void open_world(world *w, unsigned workers, const char *allow)
     assert_int_equal(sb_l1_open(w->env, &l1, &w->l1, &why), SB_OK);
     for (unsigned n = 0; n < NAMES; n++)
         write_entry(w, n);
-    sb_workers_options o = {.loop = &w->loop, .env = w->env, .settings = w->settings,
-                            .reader = sb_l1_reader_of(w->l1), .count = workers, .sink = sink,
-                            .used = used, .context = w};
+    sb_workers_options o = {.loop = &w->loop,
+                            .env = w->env,
+                            .settings = w->settings,
+                            .reader = sb_l1_reader_of(w->l1),
+                            .count = workers,
+                            .sink = sink,
+                            .used = used,
+                            .context = w};
     if (sb_workers_new(&o, &w->workers, &why) != SB_OK)
         fail_msg("%s", why.text);
     w->done.data = w;
@@ -300,7 +324,7 @@ static void test_beside_a_writer(void **state)
     assert_int_equal(w.hits + w.misses, QUESTIONS);
     assert_true(w.hits > QUESTIONS / 4);
     assert_true(w.misses > 0);
-    assert_true(w.reloads > 0);
+    assert_true(w.reloads > 0 && w.moves > 0);
     assert_int_equal(w.passed, w.misses);
     assert_true(w.used > 0);
     sb_workers_stop(w.workers);

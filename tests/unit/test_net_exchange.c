@@ -583,6 +583,38 @@ static void tls_is_a_failure_yet(void **state)
     finish(w);
 }
 
+/* A stream takes three round trips, and the name may be slow: what the caller allowed holds. */
+static void a_stream_keeps_its_time(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    for (unsigned i = 0; i < 100; i++)
+        sb_upstream_succeeded(w->f->ups, w->up, SB_PROTOCOL_UDP, SB_MS);
+    start(w); /* one second */
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    fake_advance(w->f, 600 * SB_MS);
+    tcp_connect(w);
+    fake_advance(w->f, 399 * SB_MS);
+    assert_int_equal(w->done, 0);
+    w->f->now += SB_MS; /* 2 * 200 ms from the connection end no sooner */
+    ended(w, SB_TIMEOUT);
+    finish(w);
+}
+
+static void unanswered_connections(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    w->up->tls = true; /* counted once, when it is called, not when it picks up */
+    w->f->has_tls = true;
+    start(w);
+    assert_int_equal(w->up->unanswered, 1);
+    tcp_connect(w);
+    assert_int_equal(w->up->unanswered, 1);
+    sb_op_cancel(&w->x.op);
+    finish(w);
+}
+
 /* At every state: no socket stays, done is not called, health does not change. */
 static void cancelled_anywhere(void **state)
 {
@@ -648,6 +680,8 @@ int main(void)
         cmocka_unit_test(network_errors),
         cmocka_unit_test(silence),
         cmocka_unit_test(tls_is_a_failure_yet),
+        cmocka_unit_test(a_stream_keeps_its_time),
+        cmocka_unit_test(unanswered_connections),
         cmocka_unit_test(cancelled_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -385,7 +385,7 @@ static void silence_opens_the_breaker(void **state)
     f->now += SB_S;
     sb_upstream_asked(f->ups, s);
     f->now += SB_S;
-    sb_upstream_abandoned(f->ups, s, SB_S);
+    sb_upstream_abandoned(f->ups, s, SB_PROTOCOL_UDP, SB_S);
     assert_int_equal(s->breaker, SB_BREAKER_CLOSED);
     /* Any word ends the silence, also a bad one. */
     sb_upstream_failed(f->ups, s, SB_SERVFAIL);
@@ -408,15 +408,59 @@ static void abandoned_losers(void **state)
     sb_upstream *s = server_at(f, 0);
     win(f, 0, 100, 10 * SB_MS);
     uint32_t total = s->udp.total;
-    sb_upstream_abandoned(f->ups, s, 5 * SB_MS); /* it was not given its usual time */
+    sb_upstream_abandoned(f->ups, s, SB_PROTOCOL_UDP,
+                          5 * SB_MS); /* it was not given its usual time */
     assert_int_equal(s->udp.total, total);
     assert_int_equal(s->success_permille, 1000);
     for (unsigned i = 0; i < 10; i++)
-        sb_upstream_abandoned(f->ups, s, 60 * SB_MS); /* it took at least that long */
+        sb_upstream_abandoned(f->ups, s, SB_PROTOCOL_UDP,
+                              60 * SB_MS); /* it took at least that long */
     assert_true(s->udp.total > total);
     assert_about(sb_latency_quantile(&s->udp, 990), 60 * SB_MS);
     assert_true(sb_upstream_is_shaky(s));
     assert_int_equal(s->breaker, SB_BREAKER_CLOSED);
+    fake_free(f);
+}
+
+/* One lane that lost over one way says nothing of the other. */
+static void latency_by_protocol(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[1];
+    fake_configure(f, &settings, servers, three, 1);
+    servers[0].tls_name = "dns.example";
+    assert_int_equal(sb_upstreams_configure(f->ups, &settings, NULL), SB_OK);
+    sb_upstream *s = server_at(f, 0);
+    for (unsigned i = 0; i < 1000; i++)
+        sb_upstream_succeeded(f->ups, s, SB_PROTOCOL_TLS, 20 * SB_MS);
+    sb_ns hedge = sb_upstream_hedge_delay(s), silent = sb_upstream_silence(s);
+    sb_upstream_abandoned(f->ups, s, SB_PROTOCOL_TLS, 3 * SB_S);
+    assert_int_equal(s->udp.total, 0);
+    assert_int_equal(sb_upstream_hedge_delay(s), hedge);
+    sb_latency_add(&s->udp, 3 * SB_S); /* whatever datagrams once were */
+    assert_int_equal(sb_upstream_hedge_delay(s), hedge);
+    assert_int_equal(sb_upstream_silence(s), silent);
+    fake_free(f);
+}
+
+/* A reload, or a new resolv.conf: what to probe dead servers with stays. */
+static void probe_survives_reload(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[1];
+    sb_question question = {.name = fake_name("www.example"), .type = 1, .class = 1};
+    fake_configure(f, &settings, servers, three, 1);
+    sb_upstreams_remember(f->ups, &question, true);
+    lose(f, 0, 3);
+    assert_true(sb_upstreams_any_dead(f->ups));
+    fake_configure(f, &settings, servers, three, 1);
+    assert_true(sb_upstreams_any_dead(f->ups));
+    assert_true(pool_of(f)->probe_answered);
+    assert_true(sb_question_equal(&pool_of(f)->probe, &question));
     fake_free(f);
 }
 
@@ -567,6 +611,8 @@ int main(void)
         cmocka_unit_test(the_same_name_again_says_nothing),
         cmocka_unit_test(silence_opens_the_breaker),
         cmocka_unit_test(abandoned_losers),
+        cmocka_unit_test(latency_by_protocol),
+        cmocka_unit_test(probe_survives_reload),
         cmocka_unit_test(hedge_delay),
         cmocka_unit_test(silence_and_attempt_timeout),
         cmocka_unit_test(hedge_budget),

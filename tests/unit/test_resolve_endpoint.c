@@ -113,7 +113,7 @@ static void looks_keep_their_distance(void **state)
     }
     assert_int_equal(sb_stats_get(&w->stats, SB_COUNT_PROBES_ALIVE), 4);
     sb_addr a = addr("192.0.2.1:443");
-    for (unsigned i = 0; i < 12; i++) {
+    for (unsigned i = 0; i < 14; i++) {
         sb_endpoints_look(w->endpoints, &a, 60 * SB_S);
         run(w, 6 * SB_S);
     }

@@ -243,7 +243,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(special_names), cmocka_unit_test(special_answers),
         cmocka_unit_test(life_times),    cmocka_unit_test(rules_by_name),
-        cmocka_unit_test(patience),      cmocka_unit_test(failure_cache),
+        cmocka_unit_test(ports_by_name), cmocka_unit_test(patience),
+        cmocka_unit_test(failure_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
