@@ -253,6 +253,12 @@ void sb_cli_print_doubt(sb_cli *cli, const sb_question *question)
 
 int sb_run_pin(sb_cli *cli)
 {
+    if (cli->operand_count == 1 && strcmp(cli->operands[0], "list") == 0)
+        return sb_run_pins(cli);
+    if (cli->operand_count == 1) {
+        sb_cli_complain("usage: stubborn pin NAME ADDRESS... [--for DURATION]");
+        return SB_EXIT_USAGE;
+    }
     sb_ns duration = 0;
     const char *text = cli->arg[SB_ARG_FOR];
     if (text && (!sb_parse_duration(text, true, &duration) || duration < SB_S)) {
