@@ -636,6 +636,32 @@ static void do_endpoint(scene *sc, char **words, unsigned n, char *rest)
     scene_fail(sc, "endpoint ADDRESS[:PORT] up|refusing|silent|unreachable");
 }
 
+/* By the tens of the last byte: the load deletes names by its units. */
+static bool is_of_half(const sim_host *host, const sb_addr *addr)
+{
+    unsigned last = addr->bytes[addr->family == SB_FAMILY_4 ? 3 : 15];
+    return addr->port == host->addr.port && last / 10 % 2 == 0;
+}
+
+/* half-alive PORT: half of all endpoints take connections on that port. */
+static void do_half_alive(scene *sc, char **words, unsigned n, char *rest)
+{
+    (void)n;
+    (void)rest;
+    uint64_t port;
+    if (sc->endpoint_count == SCENE_ENDPOINTS_MAX ||
+        !sb_parse_u64(words[1], strlen(words[1]), 65535, &port)) {
+        scene_fail(sc, "half-alive PORT");
+        return;
+    }
+    sim_host *host = &sc->endpoints[sc->endpoint_count++];
+    *host = (sim_host){.addr = {.port = (uint16_t)port},
+                       .link = {.delay_min = 3 * SB_MS, .delay_max = 3 * SB_MS},
+                       .accepted = welcome,
+                       .stands_for = is_of_half};
+    sim_host_add(sc->s, host);
+}
+
 /* connections ADDRESS N: so many are established to it. */
 static void do_connections(scene *sc, char **words, unsigned n, char *rest)
 {
@@ -708,19 +734,26 @@ static void do_unpinned(scene *sc, char **words, unsigned n, char *rest)
 }
 
 static const command commands[] = {
-    {"title", 1, do_title},       {"config", 0, do_config},     {"env", 1, do_env},
-    {"upstream", 2, do_upstream}, {"flag", 2, do_flag},         {"zone", 2, do_zone},
-    {"start", 0, do_start},       {"kill", 0, do_kill},         {"stop", 0, do_stop},
-    {"reload", 0, do_reload},     {"wait", 1, do_wait},         {"ask", 2, do_ask},
-    {"settled", 1, do_settled},   {"give-up", 0, do_give_up},   {"reboot", 1, do_reboot},
-    {"mark", 0, do_mark},         {"wall", 1, do_wall},         {"suspend", 1, do_suspend},
-    {"file", 1, do_file},         {"cache", 1, do_cache},       {"disk", 1, do_disk},
-    {"warned", 1, do_warned},     {"pin", 2, do_pin},           {"unpin", 1, do_unpin},
-    {"flush", 1, do_flush},       {"asked", 3, do_asked},       {"stat", 3, do_stat},
-    {"forge", 1, do_forge},       {"link", 2, do_link},         {"warm", 0, scene_warm},
-    {"load", 1, scene_load},      {"change", 0, scene_change},  {"delete", 0, scene_delete},
-    {"loaded", 3, scene_loaded},  {"endpoint", 2, do_endpoint}, {"connections", 2, do_connections},
-    {"obey", 1, do_obey},         {"deeds", 2, do_deeds},       {"unpinned", 1, do_unpinned},
+    {"title", 1, do_title},       {"config", 0, do_config},
+    {"env", 1, do_env},           {"upstream", 2, do_upstream},
+    {"flag", 2, do_flag},         {"zone", 2, do_zone},
+    {"start", 0, do_start},       {"kill", 0, do_kill},
+    {"stop", 0, do_stop},         {"reload", 0, do_reload},
+    {"wait", 1, do_wait},         {"ask", 2, do_ask},
+    {"settled", 1, do_settled},   {"give-up", 0, do_give_up},
+    {"reboot", 1, do_reboot},     {"mark", 0, do_mark},
+    {"wall", 1, do_wall},         {"suspend", 1, do_suspend},
+    {"file", 1, do_file},         {"cache", 1, do_cache},
+    {"disk", 1, do_disk},         {"warned", 1, do_warned},
+    {"pin", 2, do_pin},           {"unpin", 1, do_unpin},
+    {"flush", 1, do_flush},       {"asked", 3, do_asked},
+    {"stat", 3, do_stat},         {"forge", 1, do_forge},
+    {"link", 2, do_link},         {"warm", 0, scene_warm},
+    {"load", 1, scene_load},      {"change", 0, scene_change},
+    {"delete", 0, scene_delete},  {"loaded", 3, scene_loaded},
+    {"endpoint", 2, do_endpoint}, {"connections", 2, do_connections},
+    {"obey", 1, do_obey},         {"deeds", 2, do_deeds},
+    {"unpinned", 1, do_unpinned}, {"half-alive", 1, do_half_alive},
 };
 
 static void words_run(scene *sc, char **words, unsigned n, char *rest)
