@@ -40,7 +40,8 @@ static bool link_keeps(const draft *d, const sb_chain *chain, unsigned at, int i
                        const sb_record *record);
 static bool find_soa(const draft *d, const sb_name *name, sb_record *ret_soa, uint32_t *ret_ttl_s);
 static void copy_proof(draft *d, const sb_name *zone, bool negative);
-static void copy_section(draft *d, const sb_msg *from, int section);
+static void copy_section(draft *d, const sb_msg *from, int section, uint32_t age_s);
+static uint32_t less(uint32_t ttl_s, uint32_t age_s);
 static sb_status make(const sb_question *question, sb_kind kind, uint32_t ttl_s, sb_source source,
                       draft **ret_draft, sb_answer *ret_like);
 static sb_answer *answer_alloc(sb_span body, size_t ttl_count, const sb_answer *like);
@@ -209,7 +210,8 @@ sb_status sb_answer_empty(const sb_question *question, sb_kind kind, uint32_t tt
     return status;
 }
 
-sb_status sb_answer_splice(const sb_answer *head, const sb_answer *tail, sb_answer **ret_answer)
+sb_status sb_answer_splice(const sb_answer *head, uint32_t head_age_s, const sb_answer *tail,
+                           sb_answer **ret_answer)
 {
     /* field by field: the count of a shared answer may change under a struct copy */
     sb_answer like = {.upstream = head->upstream,
@@ -238,14 +240,15 @@ sb_status sb_answer_splice(const sb_answer *head, const sb_answer *tail, sb_answ
     d = draft_new(&question);
     if (!d)
         return SB_NOMEM;
-    like.ttl_s = head->ttl_s < tail->ttl_s ? head->ttl_s : tail->ttl_s;
+    like.ttl_s = less(head->ttl_s, head_age_s);
+    like.ttl_s = like.ttl_s < tail->ttl_s ? like.ttl_s : tail->ttl_s;
     like.flags = (uint16_t)(tail->flags & ~SB_ANSWER_AD);
     like.flags |= head->flags & tail->flags & SB_ANSWER_AD; /* true of both or of neither */
     if (tail->kind != SB_KIND_FAILURE) {
         d->fold_target = tail->ancount > 0 ? &next.name : NULL;
-        copy_section(d, &from_head, SB_SECTION_ANSWER);
-        copy_section(d, &from_tail, SB_SECTION_ANSWER);
-        copy_section(d, &from_tail, SB_SECTION_AUTHORITY);
+        copy_section(d, &from_head, SB_SECTION_ANSWER, head_age_s);
+        copy_section(d, &from_tail, SB_SECTION_ANSWER, 0);
+        copy_section(d, &from_tail, SB_SECTION_AUTHORITY, 0);
         status =
             d->failed ? SB_MALFORMED : sb_msg_parse(d->message, sb_builder_finish(&d->out), &made);
         if (status == SB_OK)
@@ -285,7 +288,7 @@ sb_status sb_answer_filter(const sb_answer *answer,
         if ((!four && !six) || keep(context, &addr))
             draft_copy(d, SB_SECTION_ANSWER, &record);
     }
-    copy_section(d, &msg, SB_SECTION_AUTHORITY);
+    copy_section(d, &msg, SB_SECTION_AUTHORITY, 0);
     status = draft_finish(d, answer, ret_answer);
     sb_free(d);
     return status;
@@ -570,14 +573,19 @@ static void copy_proof(draft *d, const sb_name *zone, bool negative)
     }
 }
 
-static void copy_section(draft *d, const sb_msg *from, int section)
+static void copy_section(draft *d, const sb_msg *from, int section, uint32_t age_s)
 {
     sb_msg_iter it = sb_msg_records(from, section);
     sb_record record;
 
     d->from = from;
     while (sb_msg_next(&it, &record))
-        draft_copy(d, section, &record);
+        draft_copy_as(d, section, &record, less(record.ttl_s, age_s));
+}
+
+static uint32_t less(uint32_t ttl_s, uint32_t age_s)
+{
+    return ttl_s > age_s ? ttl_s - age_s : 0;
 }
 
 /* The beginning of an answer of our own. */

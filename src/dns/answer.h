@@ -28,9 +28,10 @@ typedef enum sb_kind {
 #define SB_SOURCE_TABLE(X)                                                                         \
     X(NONE, "none")                                                                                \
     X(LITERAL, "literal")                                                                          \
-    X(HOSTS, "hosts") X(CACHE, "cache") X(SHARED, "shared") X(DNS, "dns") X(MDNS, "mdns")          \
-        X(STALE, "stale") X(EMERGENCY, "emergency") X(GUESS, "guess") X(PIN, "pin")                \
-            X(SPECIAL, "special")
+    X(HOSTS, "hosts")                                                                              \
+    X(CACHE, "cache")                                                                              \
+    X(SHARED, "shared") X(DNS, "dns") X(MDNS, "mdns") X(STALE, "stale") X(EMERGENCY, "emergency")  \
+        X(GUESS, "guess") X(PIN, "pin") X(SPECIAL, "special")
 typedef enum sb_source {
 #define SB_SOURCE_ENUM(id, text) SB_SOURCE_##id,
     SB_SOURCE_TABLE(SB_SOURCE_ENUM)
@@ -114,10 +115,11 @@ SB_MUST_USE sb_status sb_answer_filter(const sb_answer *answer,
                                        bool (*keep)(void *context, const sb_addr *addr),
                                        void *context, sb_answer **ret_answer);
 /* The chain of `head` (SB_ANSWER_CHAIN_OPEN) continued by `tail`, an answer to its last target: one
- * answer to head's question, with head's provenance; ttl_s is the lesser. MALFORMED on a loop or
- * too many aliases, MISMATCH when tail answers something else. */
-SB_MUST_USE sb_status sb_answer_splice(const sb_answer *head, const sb_answer *tail,
-                                       sb_answer **ret_answer);
+ * answer to head's question, with head's provenance; ttl_s is the lesser. head was learned
+ * head_age_s before tail, by which its TTLs are less. MALFORMED on a loop or too many aliases,
+ * MISMATCH when tail answers something else. */
+SB_MUST_USE sb_status sb_answer_splice(const sb_answer *head, uint32_t head_age_s,
+                                       const sb_answer *tail, sb_answer **ret_answer);
 
 sb_answer *sb_answer_ref(const sb_answer *answer);
 void sb_answer_unref(const sb_answer *answer); /* NULL allowed */

@@ -168,7 +168,7 @@ static void resend(sb_timer *timer)
         sb_op_finish(&x->op, status);
         return;
     }
-    sb_upstream_asked_again(x->ups, x->server);
+    sb_upstream_asked_again(x->ups, x->server, x->sent_at);
     sent(x, SB_PROTOCOL_UDP);
     x->resend_wait = x->resend_wait * 2 > RESEND_WAIT_MOST ? RESEND_WAIT_MOST : x->resend_wait * 2;
     sb_timer_set(env, timer, sb_env_now(env) + x->resend_wait);
@@ -500,6 +500,7 @@ static void report(sb_exchange *x)
         sb_upstream_stream_ended(x->ups, x->server, x->rcode != 0xffff);
     switch (x->op.status) {
     case SB_OK:
+        x->server->answered = x->question;
         sb_upstream_succeeded(x->ups, x->server, (sb_protocol)x->protocol, x->rtt);
         return;
     case SB_NOMEM:

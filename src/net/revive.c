@@ -2,6 +2,7 @@
 #include "net/revive.h"
 
 #include "base/mem.h"
+#include "dns/rdata.h"
 
 #define DEAD_EVERY SB_S
 #define DOUBTFUL_EVERY (100 * SB_MS)
@@ -10,6 +11,7 @@
 typedef struct probe {
     sb_exchange exchange; /* first */
     sb_list link;
+    bool verifies;
 } probe;
 
 struct sb_reviver {
@@ -18,6 +20,8 @@ struct sb_reviver {
     sb_ns dead_at; /* next probe of a dead pool */
 };
 
+static void verify(void *context, sb_upstream *server);
+
 sb_status sb_reviver_new(sb_upstreams *ups, sb_reviver **ret)
 {
     sb_reviver *r = sb_new(sb_reviver);
@@ -25,6 +29,7 @@ sb_status sb_reviver_new(sb_upstreams *ups, sb_reviver **ret)
         return SB_NOMEM;
     r->ups = ups;
     sb_list_init(&r->probes);
+    sb_upstreams_on_silence(ups, verify, r);
     *ret = r;
     return SB_OK;
 }
@@ -40,6 +45,7 @@ void sb_reviver_free(sb_reviver *reviver)
 {
     if (!reviver)
         return;
+    sb_upstreams_on_silence(reviver->ups, NULL, NULL);
     sb_list_each_safe (it, &reviver->probes) {
         probe *p = sb_container_of(it, probe, link);
         sb_op_cancel(&p->exchange.op);
@@ -50,10 +56,14 @@ void sb_reviver_free(sb_reviver *reviver)
 
 static void probe_done(sb_op *op)
 {
-    probe_free(sb_container_of(sb_container_of(op, sb_exchange, op), probe, exchange));
+    probe *p = sb_container_of(sb_container_of(op, sb_exchange, op), probe, exchange);
+    if (p->verifies)
+        sb_upstream_verified(p->exchange.ups, p->exchange.server);
+    probe_free(p);
 }
 
-static bool start(sb_reviver *r, sb_upstream *server, const sb_question *question)
+static bool start(sb_reviver *r, sb_upstream *server, const sb_question *question, sb_ns timeout,
+                  bool verifies)
 {
     probe *p = sb_new(probe);
     if (!p)
@@ -61,10 +71,21 @@ static bool start(sb_reviver *r, sb_upstream *server, const sb_question *questio
     sb_list_init(&p->link);
     sb_list_push(&r->probes, &p->link);
     sb_ns now = sb_env_now(sb_upstreams_env(r->ups));
-    sb_exchange_start(&p->exchange, r->ups, server, question, 0, NULL, now + PROBE_TIMEOUT,
-                      probe_done);
+    p->verifies = verifies;
+    sb_exchange_start(&p->exchange, r->ups, server, question, 0, NULL, now + timeout, probe_done);
     p->exchange.sends_max = 1; /* the next probe is the repetition */
     return true;
+}
+
+/* Silent, or only slow with what it was asked? What it answered last it answers at once. */
+static void verify(void *context, sb_upstream *server)
+{
+    sb_reviver *r = context;
+    sb_question question = server->answered;
+    if (question.name.size == 0)
+        question = (sb_question){.name = {.size = 1}, .type = SB_TYPE_NS, .class = SB_CLASS_IN};
+    if (!start(r, server, &question, sb_upstream_silence(server), true))
+        sb_upstream_verified(r->ups, server);
 }
 
 /* One of them answered a moment ago: it may be some names that are broken, not the servers. */
@@ -84,7 +105,7 @@ void sb_reviver_tick(sb_reviver *reviver)
     /* One pace for all, and turns: a route that stays dead must not keep another from recovering.
      */
     if (now >= reviver->dead_at && sb_upstreams_longest_dead(reviver->ups, &pool, &server) &&
-        start(reviver, server, &pool->probe))
+        start(reviver, server, &pool->probe, PROBE_TIMEOUT, false))
         reviver->dead_at = now + (is_doubtful(reviver, pool) ? DOUBTFUL_EVERY : DEAD_EVERY);
 }
 
@@ -99,7 +120,7 @@ void sb_reviver_use(sb_reviver *reviver, const sb_pool *pool, const sb_question 
     for (unsigned i = 0; i < pool->count; i++) {
         sb_upstream *server = pool->servers[i];
         if (server->breaker == SB_BREAKER_OPEN && server->open_until <= now)
-            (void)start(reviver, server, question);
+            (void)start(reviver, server, question, PROBE_TIMEOUT, false);
     }
 }
 

@@ -40,6 +40,9 @@ struct sb_upstreams {
     sb_timer recovery;     /* defers the call to the loop */
     void (*on_recovery)(void *context);
     void *recovery_context;
+    sb_timer suspicion; /* the same */
+    void (*on_silence)(void *context, sb_upstream *server);
+    void *silence_context;
 };
 
 /* Pools under construction, swapped in whole. */
@@ -61,9 +64,11 @@ static bool is_own(sb_upstreams *ups, const sb_settings *settings, const sb_addr
 static void forgive(sb_upstreams *ups, sb_upstream *server);
 static bool is_better(const sb_upstreams *ups, const sb_upstream *a, const sb_upstream *b);
 static bool has_company(const sb_upstreams *ups, const sb_upstream *server);
+static void silence_found(sb_upstreams *ups, sb_upstream *server);
 static void breaker_open(sb_upstreams *ups, sb_upstream *server, sb_status why);
 static void breaker_close(sb_upstreams *ups, sb_upstream *server);
 static void recovery_fire(sb_timer *timer);
+static void suspicion_fire(sb_timer *timer);
 static void emit(sb_upstreams *ups, sb_event_type type, const sb_upstream *server,
                  sb_status status);
 
@@ -91,6 +96,7 @@ sb_status sb_upstreams_new(sb_env *env, sb_stats *stats, sb_events *events, sb_u
     ups->hedge_credit = HEDGE_BURST * 1000;
     sb_list_init(&ups->servers);
     sb_timer_init(&ups->recovery, recovery_fire);
+    sb_timer_init(&ups->suspicion, suspicion_fire);
     *ret = ups;
     return SB_OK;
 }
@@ -102,6 +108,7 @@ void sb_upstreams_free(sb_upstreams *ups)
     pool_set set = {ups->pools, ups->pool_count};
     pool_set_fini(&set);
     sb_timer_stop(ups->env, &ups->recovery);
+    sb_timer_stop(ups->env, &ups->suspicion);
     while (sb_list_pop(&ups->servers)) /* what exchanges still hold, they free */
         ;
     sb_free(ups);
@@ -147,6 +154,15 @@ sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_settings *settings,
     ups->equals = settings->upstreams_equal;
     pool_set_fini(&old);
     return SB_OK;
+}
+
+bool sb_upstreams_any_usable(sb_upstreams *ups, const sb_settings *settings,
+                             const sb_server_setting *servers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!is_own(ups, settings, &servers[i].addr))
+            return true;
+    return false;
 }
 
 const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name)
@@ -304,17 +320,60 @@ static void sample(sb_upstream *server, bool success)
 }
 
 /* Three queries or more and no word for longer than it ever needs: the same as three failures. */
+static bool is_silent(const sb_upstreams *ups, const sb_upstream *server)
+{
+    sb_ns silent = sb_env_now(ups->env) - server->unanswered_since;
+    return server->breaker == SB_BREAKER_CLOSED && server->unanswered >= FAILURES_TO_OPEN &&
+           silent >= sb_upstream_silence(server);
+}
+
+/* Who has answered before may only be slow with those names: asked first. */
 static void check_silence(sb_upstreams *ups, sb_upstream *server)
 {
-    sb_ns now = sb_env_now(ups->env);
-    if (server->breaker != SB_BREAKER_CLOSED || server->unanswered < FAILURES_TO_OPEN ||
-        now - server->unanswered_since < sb_upstream_silence(server))
+    if (!is_silent(ups, server) || server->suspicion != SB_SUSPICION_NONE)
         return;
+    if (ups->on_silence && server->last_success) {
+        server->suspicion = SB_SUSPICION_FRESH;
+        sb_timer_set(ups->env, &ups->suspicion, sb_env_now(ups->env));
+        return;
+    }
+    silence_found(ups, server);
+}
+
+static void silence_found(sb_upstreams *ups, sb_upstream *server)
+{
     server->timeouts++;
-    server->last_failure = now;
+    server->last_failure = sb_env_now(ups->env);
     server->last_status = SB_TIMEOUT;
     server->failures += FAILURES_TO_OPEN;
     breaker_open(ups, server, SB_TIMEOUT);
+}
+
+static void suspicion_fire(sb_timer *timer)
+{
+    sb_upstreams *ups = sb_container_of(timer, sb_upstreams, suspicion);
+    sb_list_each (it, &ups->servers) {
+        sb_upstream *server = sb_container_of(it, sb_upstream, link);
+        if (server->suspicion != SB_SUSPICION_FRESH)
+            continue;
+        server->suspicion = SB_SUSPICION_VERIFIED;
+        if (ups->on_silence)
+            ups->on_silence(ups->silence_context, server);
+    }
+}
+
+void sb_upstreams_on_silence(sb_upstreams *ups, void (*call)(void *context, sb_upstream *server),
+                             void *context)
+{
+    ups->on_silence = call;
+    ups->silence_context = context;
+}
+
+void sb_upstream_verified(sb_upstreams *ups, sb_upstream *server)
+{
+    server->suspicion = SB_SUSPICION_NONE;
+    if (is_silent(ups, server))
+        silence_found(ups, server);
 }
 
 void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server)
@@ -354,9 +413,9 @@ bool sb_upstream_works(const sb_upstreams *ups, const sb_upstream *server)
     return server->last_success && sb_env_now(ups->env) - server->last_success < WORKS_FOR;
 }
 
-void sb_upstream_asked_again(sb_upstreams *ups, sb_upstream *server)
+void sb_upstream_asked_again(sb_upstreams *ups, sb_upstream *server, sb_ns first)
 {
-    if (!sb_upstream_works(ups, server))
+    if (server->last_success < first)
         sb_upstream_asked(ups, server);
 }
 

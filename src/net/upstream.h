@@ -15,6 +15,13 @@ typedef enum sb_breaker { SB_BREAKER_CLOSED, SB_BREAKER_OPEN, SB_BREAKER_HALF_OP
 /* "closed", "open", "half-open". Static storage. */
 const char *sb_breaker_text(sb_breaker breaker);
 
+/* Of silence: none, to be looked into, being looked into. */
+typedef enum sb_suspicion {
+    SB_SUSPICION_NONE,
+    SB_SUSPICION_FRESH,
+    SB_SUSPICION_VERIFIED
+} sb_suspicion;
+
 /* One server; the same address in two routes is one server. */
 typedef struct sb_upstream {
     sb_list link;
@@ -42,6 +49,8 @@ typedef struct sb_upstream {
     sb_ns datagram_at;      /* … when one is tried again */
     sb_ns unanswered_since; /* first query since the last sign of life */
     unsigned unanswered;    /* queries since then */
+    sb_suspicion suspicion;
+    sb_question answered; /* what it last answered well; name.size 0: nothing */
     sb_ns last_success, last_failure;
     sb_status last_status;
     uint64_t queries, responses, timeouts, errors;
@@ -68,6 +77,9 @@ void sb_upstreams_free(sb_upstreams *ups);
  * servers that stay are kept. Own listening addresses are left out. */
 SB_MUST_USE sb_status sb_upstreams_configure(sb_upstreams *ups, const sb_settings *settings,
                                              const sb_resolv_conf *resolv);
+/* True when one of these could be asked: a list of nobody but ourselves is none. */
+bool sb_upstreams_any_usable(sb_upstreams *ups, const sb_settings *settings,
+                             const sb_server_setting *servers, size_t count);
 /* Longest suffix wins; the default pool when none. Never NULL. Pools stay until the next configure:
  * hold servers, not pools. */
 const sb_pool *sb_upstreams_pool(const sb_upstreams *ups, const sb_name *name);
@@ -105,9 +117,14 @@ void sb_upstreams_earn(sb_upstreams *ups, uint32_t hedge_permille);
 bool sb_upstreams_spend(sb_upstreams *ups);
 
 /* An exchange sent a query / sent it once more, which says something of a server only when it has
- * not answered anybody lately. */
+ * not answered anybody since the first. */
 void sb_upstream_asked(sb_upstreams *ups, sb_upstream *server);
-void sb_upstream_asked_again(sb_upstreams *ups, sb_upstream *server);
+void sb_upstream_asked_again(sb_upstreams *ups, sb_upstream *server, sb_ns first);
+/* A server that has answered before keeps silent: `call` (from the loop, never nested) asks it
+ * something it knows, and says when that has ended. Without an answer its breaker opens. */
+void sb_upstreams_on_silence(sb_upstreams *ups, void (*call)(void *context, sb_upstream *server),
+                             void *context);
+void sb_upstream_verified(sb_upstreams *ups, sb_upstream *server);
 /* A datagram got an answer of any kind / a stream did, or failed to. */
 void sb_upstream_datagram_answered(sb_upstream *server);
 void sb_upstream_stream_ended(sb_upstreams *ups, sb_upstream *server, bool answered);

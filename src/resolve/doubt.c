@@ -132,6 +132,14 @@ static void conclude(doubt *d)
         sb_op_finish(&attempt->op, SB_MISMATCH);
         return;
     }
+    /* Only this type's denial may be old enough: what is known of the others stays. */
+    if (attempt->against->answer->kind == SB_KIND_NXDOMAIN) {
+        const char *why;
+        sb_ns now = sb_env_now(ctx->env);
+        evidence.agreed_for = sb_doubts_whole(ctx->doubts, &asked->question.name, now);
+        evidence.denied_for = sb_doubts_denied_for(ctx->doubts, &asked->question.name, 0, now);
+        attempt->type_only = !sb_doubt_obeys(&evidence, &why);
+    }
     /* This type's doubt is over; the name's goes on for its other types. */
     sb_doubts_end(ctx->doubts, &asked->question.name, asked->question.type);
     /* The old answer goes; the address its owner set for such days stays. */
@@ -143,6 +151,8 @@ static void conclude(doubt *d)
     }
     attempt->offer = sb_offer_init(SB_STRATEGY_WIRE, SB_SOURCE_DNS, SB_RANK_TRUSTED_NEGATIVE);
     attempt->offer.answer = sb_answer_ref(attempt->against->answer);
+    attempt->offer.said_at = attempt->against->said_at;
+    attempt->offer.type_only = attempt->type_only;
     sb_op_finish(&attempt->op, SB_OK);
 }
 

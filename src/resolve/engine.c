@@ -391,10 +391,6 @@ void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
     sb_question question = asked->question;
     sb_l1_key key = {.question = &question, .view = asked->view};
     sb_tick now = sb_l1_now(e->l1);
-    /* A protected name may be denied under one type for long and as a whole since a moment ago. */
-    bool whole_confirmed = !asked->policy.protect || sb_doubts_obeyed(e->doubts, &question.name) ||
-                           sb_doubts_denied_for(e->doubts, &question.name, 0, sb_env_now(e->env)) >=
-                               asked->policy.confirm;
     size_t n = kind == SB_KIND_NXDOMAIN ? SB_ARRAY_SIZE(types) : 0;
     for (size_t i = 0; i <= n; i++) {
         question.type = i < n ? types[i] : asked->question.type;
@@ -410,8 +406,7 @@ void sb_engine_forget(sb_engine *e, const sb_asked *asked, sb_kind kind)
                 continue;
             /* Some servers deny the whole name for an AAAA (RFC 4074 §4.2): what the authority
              * still stands for under another type is asked again before it is forgotten. */
-            if (question.type != asked->question.type &&
-                (now < entry.life.expires || !whole_confirmed))
+            if (question.type != asked->question.type && now < entry.life.expires)
                 continue;
             if (sb_l1_remove(e->l1, &key) == SB_OK)
                 sb_events_emit(&e->events, (sb_event){.type = SB_EVENT_FORGET,
@@ -436,7 +431,8 @@ static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
     return false;
 }
 
-void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer, bool believed)
+void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer, sb_ns said_at,
+                     sb_belief belief)
 {
     sb_ctx ctx = sb_engine_ctx(e, e->settings);
     sb_asked now, *asked = &now;
@@ -446,7 +442,7 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     if (asked->view != began->view || /* its route is gone */
         sb_doubt_shuns(&ctx, asked, asked->question.type, (sb_kind)answer->kind))
         return;
-    sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_now(e->l1));
+    sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_tick_at(e->l1, said_at));
     sb_l1_key key = {.question = &asked->question, .view = asked->view};
     bool overridden = is_overridden(&ctx, asked);
     if (answer->kind == SB_KIND_POSITIVE) {
@@ -454,15 +450,17 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
         if (asked->policy.protect)
             sb_doubts_stands(e->doubts, &asked->question, answer, sb_env_now(e->env));
     }
-    if (answer->kind != SB_KIND_POSITIVE && !believed && sb_question_known(&ctx, asked))
+    if (answer->kind != SB_KIND_POSITIVE && belief == SB_BELIEF_NONE &&
+        sb_question_known(&ctx, asked))
         return; /* what is not believed replaces nothing */
-    if (answer->kind != SB_KIND_POSITIVE && believed) {
+    if (answer->kind != SB_KIND_POSITIVE && belief != SB_BELIEF_NONE) {
         if (sb_question_known(&ctx, asked)) {
             sb_name zone;
             sb_doubt_zone(answer, &zone);
             sb_doubts_vanished(e->doubts, &zone, &asked->question.name, sb_env_now(e->env));
         }
-        sb_engine_forget(e, asked, (sb_kind)answer->kind);
+        sb_engine_forget(e, asked,
+                         belief == SB_BELIEF_TYPE ? SB_KIND_NODATA : (sb_kind)answer->kind);
     }
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
     /* A full or refusing cache file is counted there; it never fails the question. */

@@ -18,34 +18,58 @@ static void on_recovery(void *context)
     sb_refresh_recovered(engine);
 }
 
-/* Reads resolv.conf when it changed, or when forced; the settings' own servers win. */
-static sb_status configure_upstreams(sb_engine *e, bool force)
+/* A file that is being rewritten, whose link dangles, that cannot be read or names nobody who can
+ * be asked must not take the servers away: those of before go on, and it is read again. */
+static sb_status read_resolv(sb_engine *e, const sb_file_stat *now)
 {
-    sb_file_stat now = {0};
-    if (e->resolv_path)
-        e->env->ops->file_stat(e->env, e->resolv_path, &now);
-    bool changed = now.exists != e->resolv_seen.exists || now.inode != e->resolv_seen.inode ||
-                   now.size != e->resolv_seen.size || now.modified_ns != e->resolv_seen.modified_ns;
-    if (!changed && !force)
-        return SB_OK;
-    e->resolv_seen = now;
+    uint8_t *bytes = NULL;
+    size_t size = 0;
     sb_resolv_conf *resolv = sb_new(sb_resolv_conf);
     if (!resolv)
         return SB_NOMEM;
-    uint8_t *bytes = NULL;
-    size_t size = 0;
-    if (now.exists && e->env->ops->file_read(e->env, e->resolv_path, RESOLV_CONF_MAX, &bytes, &size,
-                                             NULL) == SB_OK)
+    sb_status status =
+        e->env->ops->file_read(e->env, e->resolv_path, RESOLV_CONF_MAX, &bytes, &size, NULL);
+    if (status == SB_OK)
         sb_resolv_conf_parse(bytes, size, resolv);
-    sb_status status = sb_upstreams_configure(e->upstreams, e->settings, resolv);
-    if (!force && status == SB_OK && e->settings->upstream_count == 0) {
+    sb_free(bytes);
+    if (status == SB_OK &&
+        sb_upstreams_any_usable(e->upstreams, e->settings, resolv->servers, resolv->server_count)) {
+        sb_free(e->resolv);
+        e->resolv = resolv;
+        e->resolv_seen = *now;
+        e->resolv_bad = false;
+        return SB_OK;
+    }
+    if (e->resolv && !e->resolv_bad)
+        sb_log(UPSTREAM, WARN, "name servers kept", "path=%s reason=\"%s\"", e->resolv_path,
+               status == SB_OK ? "the file names none that can be asked" : sb_status_text(status));
+    e->resolv_bad = true;
+    sb_free(resolv);
+    return SB_NOTFOUND;
+}
+
+/* Reads resolv.conf when it changed, or when forced; the settings' own servers win. */
+static sb_status configure_upstreams(sb_engine *e, bool force)
+{
+    bool concerns = e->resolv_path && e->settings->upstream_count == 0;
+    sb_file_stat now = {0};
+    if (concerns)
+        e->env->ops->file_stat(e->env, e->resolv_path, &now);
+    bool changed =
+        concerns &&
+        (now.exists != e->resolv_seen.exists || now.inode != e->resolv_seen.inode ||
+         now.size != e->resolv_seen.size || now.modified_ns != e->resolv_seen.modified_ns);
+    e->resolv_bad = e->resolv_bad && changed; /* the file of before is back */
+    sb_status read = concerns && (changed || force) ? read_resolv(e, &now) : SB_NOTFOUND;
+    if (read == SB_NOMEM || (read != SB_OK && !force))
+        return read == SB_NOMEM ? read : SB_OK;
+    sb_status status = sb_upstreams_configure(e->upstreams, e->settings, e->resolv);
+    if (!force && status == SB_OK) {
         sb_log(UPSTREAM, INFO, "name servers read again", "path=%s servers=%zu", e->resolv_path,
-               resolv->server_count);
+               e->resolv->server_count);
         sb_upstreams_reset(e->upstreams);
         on_recovery(e);
     }
-    sb_free(bytes);
-    sb_free(resolv);
     return status;
 }
 
@@ -180,6 +204,7 @@ void sb_engine_free(sb_engine *engine)
     sb_hosts_free(engine->hosts);
     sb_events_fini(&engine->events);
     sb_free(engine->resolv_path);
+    sb_free(engine->resolv);
     sb_free(engine->scratch);
     sb_settings_unref(engine->settings);
     sb_free(engine);

@@ -164,7 +164,8 @@ static void attempt_done(sb_op *op)
         f->confirm_in = attempt->confirm_in;
     }
     if (attempt->confirmed)
-        sb_engine_forget(f->engine, &f->asked, (sb_kind)f->best.answer->kind);
+        sb_engine_forget(f->engine, &f->asked,
+                         attempt->type_only ? SB_KIND_NODATA : (sb_kind)f->best.answer->kind);
     if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE) {
         sb_op_finish(&f->op, SB_OK);
         return;
@@ -328,6 +329,17 @@ static void flight_free(sb_flight *f)
     sb_free(f);
 }
 
+/* A denial may have waited for an earlier server and for a second opinion: it is that old. */
+static sb_ns said_at(const sb_flight *f)
+{
+    return f->best.said_at ? f->best.said_at : sb_env_now(f->engine->env);
+}
+
+static uint32_t said_ago_s(const sb_flight *f)
+{
+    return (uint32_t)((sb_env_now(f->engine->env) - said_at(f)) / SB_S);
+}
+
 static void flight_done(sb_op *op)
 {
     sb_flight *f = sb_container_of(op, sb_flight, op);
@@ -341,19 +353,24 @@ static void flight_done(sb_op *op)
     }
     if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE) {
         const sb_answer *answer = f->best.answer;
-        sb_engine_learn(f->engine, &f->asked, answer, true);
+        sb_engine_learn(f->engine, &f->asked, answer, said_at(f),
+                        f->best.type_only ? SB_BELIEF_TYPE : SB_BELIEF_WHOLE);
         if (f->best.source == SB_SOURCE_DNS)
             sb_pins_heard(f->engine, &f->asked, answer);
         sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);
         f->best.ttl_cap_s = (life.due - 1) / SB_TICKS_PER_S;
+        f->best.age_s = said_ago_s(f);
+        f->best.ttl_cap_s -= f->best.age_s < f->best.ttl_cap_s ? f->best.age_s : f->best.ttl_cap_s;
         sb_upstreams_remember(f->engine->upstreams, &f->asked.question, true);
         note_recovered(f);
     } else {
         if (f->attempt_count > 0)
             sb_pins_heard(f->engine, &f->asked, NULL);
         end_badly(f);
-        if (f->best.rank == SB_RANK_UNTRUSTED_NEGATIVE)
-            sb_engine_learn(f->engine, &f->asked, f->best.answer, false);
+        if (f->best.rank == SB_RANK_UNTRUSTED_NEGATIVE) {
+            f->best.age_s = said_ago_s(f);
+            sb_engine_learn(f->engine, &f->asked, f->best.answer, said_at(f), SB_BELIEF_NONE);
+        }
     }
     count_strategy(&f->engine->stats, f->best.rank ? f->best.strategy : SB_STRATEGY_COUNT);
     emit(f, SB_EVENT_FLIGHT_END, f->best.rank ? SB_OK : f->failure, f->waiter_count,

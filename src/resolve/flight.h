@@ -23,7 +23,9 @@ struct sb_engine {
     sb_upstreams *upstreams;
     sb_hosts *hosts;
     char *resolv_path;
-    sb_file_stat resolv_seen;
+    sb_resolv_conf *resolv;   /* the last that named a usable server, or NULL */
+    sb_file_stat resolv_seen; /* … and the file it came from */
+    bool resolv_bad;          /* the present file does not */
     sb_stats stats;
     sb_events events;
     sb_map flights;
@@ -106,9 +108,11 @@ void sb_query_settle(sb_query *query, const sb_settling *settling);
 /* What a denial of that kind denies is removed for good. */
 void sb_engine_forget(sb_engine *engine, const sb_asked *asked, sb_kind kind);
 /* Stores what was learned, as DESIGN §5 says of negatives and TTL 0. */
-/* believed: a denial removes what it denies; else it is kept for this very question alone. */
+/* belief: a denial removes what it denies, or of that only the type asked; else it is kept for this
+ * very question alone. */
+typedef enum sb_belief { SB_BELIEF_NONE, SB_BELIEF_TYPE, SB_BELIEF_WHOLE } sb_belief;
 void sb_engine_learn(sb_engine *engine, const sb_asked *asked, const sb_answer *answer,
-                     bool believed);
+                     sb_ns said_at, sb_belief belief);
 
 /* Those of the engine's settings, looked up at once and again every ten seconds. */
 SB_MUST_USE sb_status sb_services_configure(sb_engine *engine);

@@ -48,19 +48,23 @@ static bool is_open_to(const sb_asked *asked, unsigned variant)
     return !(variant & 2) || asked->question.checking_disabled;
 }
 
-/* What the exact question has is old; was the name asked in another way since? */
-static unsigned fresher_variant(const sb_ctx *ctx, const sb_asked *asked, sb_tick since)
+/* What the exact question has is old; was the name answered since, asked in another way? */
+static unsigned newer_variant(const sb_ctx *ctx, const sb_asked *asked, sb_tick learned)
 {
     sb_l1_entry entry;
-    for (unsigned variant = 1; variant < 4; variant++)
-        if (is_open_to(asked, variant) && load(ctx, asked, variant, &entry) &&
-            entry.kind == SB_KIND_POSITIVE && sb_l1_freshness(&entry, sb_l1_now(ctx->l1)) <= SB_DUE)
-            return variant;
-    return 0;
+    unsigned newest = 0;
+    for (unsigned variant = 1; variant < 4; variant++) {
+        if (!is_open_to(asked, variant) || !load(ctx, asked, variant, &entry) ||
+            entry.kind != SB_KIND_POSITIVE || entry.life.learned <= learned)
+            continue;
+        learned = entry.life.learned;
+        newest = variant;
+    }
+    return newest;
 }
 
-/* The exact question first, unless it is stale and another way of asking has what still holds (the
- * signatures of a signed answer are worth more than its age); then what was learned last under
+/* The exact question first, unless it is stale and another way of asking has learned more since
+ * (the signatures of a signed answer are worth more than its age); then what was learned last under
  * another DO or CD: an answer without signatures beats none. */
 static bool find(const sb_ctx *ctx, const sb_asked *asked, sb_l1_entry *ret_entry, bool *ret_exact)
 {
@@ -69,7 +73,7 @@ static bool find(const sb_ctx *ctx, const sb_asked *asked, sb_l1_entry *ret_entr
     *ret_exact = load(ctx, asked, 0, ret_entry);
     if (*ret_exact &&
         (sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) <= SB_DUE || is_signed(ret_entry) ||
-         !(best = fresher_variant(ctx, asked, ret_entry->life.learned))))
+         !(best = newer_variant(ctx, asked, ret_entry->life.learned))))
         return load(ctx, asked, 0, ret_entry); /* once more: scratch holds one at a time */
     for (unsigned variant = 1; variant < 4 && !*ret_exact; variant++) {
         if (!is_open_to(asked, variant))

@@ -72,6 +72,8 @@ typedef struct sb_offer {
     int16_t ede;
     const char *ede_text; /* static */
     uint32_t age_s, ttl_cap_s, ttl_fixed_s;
+    bool type_only; /* a denial of the name that is believed of this type alone */
+    sb_ns said_at;  /* when the server's word came, from which its TTL counts; 0: just now */
 } sb_offer;
 /* Everything unset but the TTL rules, which say "as it is". */
 sb_offer sb_offer_init(sb_strategy_id strategy, sb_source source, sb_rank rank);
@@ -96,6 +98,7 @@ typedef struct sb_attempt {
     const char *reason;      /* static: why it is not trusted */
     const char *failed_by;   /* static: why, where that says more than the status; or NULL */
     sb_ns confirm_in;        /* when the denial may be confirmed, if others agree */
+    bool type_only;          /* … and only of the type asked */
     bool
         confirmed; /* the denial is right, though something else is served: forget what it denies */
 } sb_attempt;

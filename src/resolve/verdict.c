@@ -245,6 +245,12 @@ sb_ns sb_doubts_denied_for(const sb_doubts *doubts, const sb_name *name, uint16_
     return r && r->denied_since != SB_NEVER ? now - r->denied_since : 0;
 }
 
+sb_ns sb_doubts_whole(const sb_doubts *doubts, const sb_name *name, sb_ns now)
+{
+    const record *r = find(doubts, name, 0);
+    return r && r->agreed_since != SB_NEVER ? now - r->agreed_since : 0;
+}
+
 void sb_doubts_clear(sb_doubts *doubts, const sb_name *name, uint16_t type)
 {
     record *r = find(doubts, name, 0);

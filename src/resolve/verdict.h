@@ -61,6 +61,8 @@ sb_ns sb_doubts_denied(sb_doubts *doubts, const sb_name *name, uint16_t type, bo
 /* How long it (type 0: the whole name) has been denied without anybody saying otherwise; 0 before
  * the first time. */
 sb_ns sb_doubts_denied_for(const sb_doubts *doubts, const sb_name *name, uint16_t type, sb_ns now);
+/* How long the name has been denied as a whole, which is more than one type's denial. */
+sb_ns sb_doubts_whole(const sb_doubts *doubts, const sb_name *name, sb_ns now);
 /* A positive answer of that type, or a contradiction: doubt of it and of the name begins anew next
  * time. */
 void sb_doubts_clear(sb_doubts *doubts, const sb_name *name, uint16_t type);

@@ -40,6 +40,8 @@ struct wire {
     sb_timer hedge;
     sb_question question;  /* of the present link of the alias chain */
     const sb_answer *head; /* chain so far, owned; NULL at its beginning */
+    sb_ns head_at;         /* when its last link was learned */
+    sb_ns said_at;         /* when the answer in hand came: one may be held for a while */
     const sb_answer
         *held;     /* a negative of the later lane, while the earlier one may still know better */
     uint64_t used; /* servers asked this round, a bit per pool index */
@@ -82,7 +84,10 @@ static void offer_answer(wire *w, const sb_answer *answer)
                                    positive ? SB_RANK_FRESH_POSITIVE : SB_RANK_TRUSTED_NEGATIVE);
     if (!positive && sb_doubt_concerns(w->attempt.ctx, w->attempt.asked, answer))
         offer.rank = SB_RANK_UNTRUSTED_NEGATIVE;
+    else /* what a protected name has of other types waits for a doubt of its own */
+        offer.type_only = w->attempt.asked->policy.protect;
     offer.answer = answer;
+    offer.said_at = w->said_at;
     w->attempt.offer = offer;
     sb_op_finish(&w->attempt.op, SB_OK);
 }
@@ -94,7 +99,9 @@ static const sb_answer *joined(wire *w, const sb_answer *take_tail)
     if (!w->head)
         return take_tail;
     sb_answer *whole = NULL;
-    sb_status status = sb_answer_splice(w->head, take_tail, &whole);
+    /* The links come one after the other, each perhaps slowly: the first are the older. */
+    sb_ns age = w->said_at - w->head_at;
+    sb_status status = sb_answer_splice(w->head, (uint32_t)(age / SB_S), take_tail, &whole);
     if (status == SB_OK) {
         whole->upstream = take_tail->upstream;
         whole->protocol = take_tail->protocol;
@@ -155,6 +162,7 @@ static void got_answer(wire *w, const sb_answer *take_answer)
         return;
     }
     w->head = answer;
+    w->head_at = w->said_at;
     w->sent = w->round = 0; /* attempts are per link; SB_ALIASES_MAX bounds the whole */
     sb_answer_target(answer, &w->question.name);
     sb_name_fold(&w->question.name);
@@ -189,6 +197,7 @@ static void lane_answered(lane *l)
     if (answer->kind != SB_KIND_POSITIVE && other->asking && other->turn < l->turn) {
         sb_answer_unref(w->held);
         w->held = sb_answer_ref(answer);
+        w->said_at = sb_env_now(w->attempt.ctx->env);
         /* Its query or its answer may be lost: once more, and the usual time for that. */
         sb_exchange_repeat(&w->lanes[l == &w->lanes[0]].exchange);
         sb_timer_set(w->attempt.ctx->env, &w->hedge,
@@ -196,6 +205,7 @@ static void lane_answered(lane *l)
                          sb_upstream_hedge_delay(other->exchange.server));
         return;
     }
+    w->said_at = sb_env_now(w->attempt.ctx->env);
     got_answer(w, sb_answer_ref(answer));
 }
 

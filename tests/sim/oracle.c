@@ -181,10 +181,12 @@ void oracle_forget(oracle *o, const sb_name *name)
 {
     int id = name ? zone_node_id(name) : -1;
     o->reset_at = sim_now(o->s);
-    if (!name) /* an earlier disk may have what was denied since */
-        memset(o->denial_seen, 0, sizeof o->denial_seen);
     if (!name)
         memset(o->denials_since, 0, sizeof o->denials_since);
+    for (unsigned i = 0; i < ZONE_NODES_MAX; i++) { /* with the denial goes what stood before it */
+        if (!name || i == (unsigned)id)
+            memset(o->denial_seen_cd[i], 0, sizeof o->denial_seen_cd[i]);
+    }
     for (unsigned i = 0; i < ORACLE_KEYS; i++) {
         if (name && i / 12 != (unsigned)id)
             continue;
@@ -193,6 +195,13 @@ void oracle_forget(oracle *o, const sb_name *name)
         key->fresh_until = key->answered_at = 0;
         key->claim_count = 0;
     }
+}
+
+void oracle_power_lost(oracle *o)
+{
+    o->power_at = sim_now(o->s);
+    memset(o->denial_seen, 0, sizeof o->denial_seen);
+    memset(o->name_denied, 0, sizeof o->name_denied);
 }
 
 void oracle_slept(oracle *o, sb_ns duration)
@@ -229,7 +238,7 @@ bool oracle_knows(oracle *o, const sb_question *question)
            sim_now(o->s) < key->known_until && !o->open_chains;
 }
 
-/* Refreshing in the last part of a life is no waste. */
+/* Refreshing in the last tenth of a life (cache.prefetch) is no waste. */
 bool oracle_needless(oracle *o, const sb_question *question)
 {
     const oracle_key *key = oracle_key_of(o, question);
@@ -237,7 +246,7 @@ bool oracle_needless(oracle *o, const sb_question *question)
         return false;
     if (key->fresh_seen_at <= key->denied_at || key->said_at > key->fresh_seen_at)
         return false;
-    sb_ns margin = SLACK + (sb_ns)key->fresh_ttl_s * SB_S / 5;
+    sb_ns margin = SLACK + (sb_ns)key->fresh_ttl_s * SB_S / 10;
     return sim_now(o->s) + margin < key->fresh_until;
 }
 
@@ -664,7 +673,7 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
         return;
     }
     if (!p->positive && !p->serial) {
-        if (now > p->said + BARE_TTL + SB_S + o->late + SLACK && r->edns && !o->trouble)
+        if (now > p->said + BARE_TTL + SB_S + SLACK && r->edns && !o->trouble)
             oracle_fail(o, "%s: a denial without SOA kept as fresh", oracle_text(q));
         return;
     }
@@ -673,16 +682,13 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
             oracle_fail(o, "%s: an old answer with TTL %u", oracle_text(q), p->ttl_most_s);
         return;
     }
-    if (now >= p->fresh_end + o->late + SLACK && !just_now)
+    if (now >= p->fresh_end + SLACK && !just_now)
         oracle_fail(o, "%s: shown as fresh, %.1f s after its end (TTL %u)", oracle_text(q),
                     (double)(now - p->fresh_end) / (double)SB_S, p->authority_ttl_s);
     else if (p->authority_ttl_s == 0 && !just_now)
         oracle_fail(o, "%s: TTL 0 served from the cache as fresh", oracle_text(q));
-    /* The age is counted from the arrival, which a slow server can delay by an exchange's whole
-     * life. */
-    sb_ns late = SLACK + o->late;
     uint32_t left_s =
-        p->fresh_end + late > now ? (uint32_t)((p->fresh_end - now + late) / SB_S) : 0;
+        p->fresh_end + SLACK > now ? (uint32_t)((p->fresh_end - now + SLACK) / SB_S) : 0;
     if (p->ttl_least_s != UINT32_MAX && p->ttl_least_s > left_s + 1)
         oracle_fail(o, "%s: TTL %u, but %u s are left, as said %.3f s ago with TTL %u",
                     oracle_text(q), p->ttl_least_s, left_s, (double)(now - p->said) / (double)SB_S,
@@ -730,15 +736,11 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
     sb_ns last = o->denied_last[p->id][p->slot];
     if (o->trouble || !o->z->nodes[p->id].protect || !r->edns)
         return;
-    /* Emergency names forget by their own rule; the target of an open alias has a life of its own.
-     */
-    bool plain = !o->z->nodes[p->id].emergency && !o->open_chains;
     /* The word of the only server there is weighs less: what stood for long, and a zone of which
      * much vanishes at once, hold it up, but never beyond protect_max. */
     sb_ns needed = o->lone ? o->limits.doubt_most : o->limits.confirm;
-    if (plain && key->answered_at > o->reset_at && !p->positive && key->answered_at &&
-        key->answered_at < r->asked_at && now < key->answered_at + o->limits.keep_least &&
-        now < key->answered_at + o->limits.confirm)
+    if (!p->positive && key->answered_at && key->answered_at < r->asked_at &&
+        now < key->answered_at + o->limits.keep_least && now < key->answered_at + o->limits.confirm)
         oracle_fail(o, "%s: denied although protected and answered %.3f s ago",
                     oracle_text(&r->question), (double)(now - key->answered_at) / (double)SB_S);
     o->doubted_seen += p->positive && p->stale && since && last > key->answered_at;
@@ -750,30 +752,44 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
                     (double)(last - 3600 * SB_S) / (double)SB_S);
 }
 
-/* An obeyed denial removes the positive for good, whatever DO and CD it was asked with. */
+/* An obeyed denial removes the positive for good, whatever DO and CD it was asked with; one that
+ * was asked with CD, and so not validated, removes what was not validated either. A denial of the
+ * whole name removes of the other types what the authority no longer stands for (RFC 4074 §4.2:
+ * some servers deny the name for an AAAA). Denials that are shown marked as stale prove nothing,
+ * nor do those without EDNS, which cannot be marked, nor those without SOA, which are not kept. */
 static void judge_denied(oracle *o, const parsed *p)
 {
-    sb_ns *seen = o->denial_seen[p->id];
+    bool cd = p->reply->question.checking_disabled;
     sb_ns denied = p->said < sim_now(o->s) ? p->said : sim_now(o->s);
-    /* A protected name's denial may be served without being believed; what was not validated denies
-     * nothing that was. */
-    if (o->trouble || o->open_chains || o->z->nodes[p->id].protect ||
-        (!p->positive && p->reply->question.checking_disabled))
+    if (o->trouble)
         return;
     if (p->positive) {
-        if (p->said_last < seen[p->slot] && seen[p->slot] < p->reply->asked_at)
+        sb_ns seen = o->denial_seen[p->id][p->slot], whole = o->name_denied[p->id];
+        sb_ns unchecked = o->denial_seen_cd[p->id][p->slot];
+        /* … while it is kept: after that what was validated serves in need. */
+        if (cd && unchecked > seen && sim_now(o->s) < unchecked + o->limits.keep_least)
+            seen = unchecked;
+        if (whole > seen && p->end + SLACK < whole)
+            seen = whole;
+        if (p->said_last < seen && seen < p->reply->asked_at)
             oracle_fail(o, "%s: an answer of %.3f s, denied at %.3f s",
                         oracle_text(&p->reply->question),
                         (double)(p->said_last - 3600 * SB_S) / (double)SB_S,
-                        (double)(seen[p->slot] - 3600 * SB_S) / (double)SB_S);
+                        (double)(seen - 3600 * SB_S) / (double)SB_S);
         return;
     }
-    if (p->stale || !p->serial || !p->reply->edns || denied <= o->reset_at)
-        return; /* what a power loss brought back beside it, it may not have removed */
-    /* An NXDOMAIN leaves other types what the authority still stands for: each is denied by its
-     * own. */
-    if (denied > seen[p->slot])
-        seen[p->slot] = denied;
+    /* A power loss may bring back what the denial had removed, beside the denial. */
+    if (p->stale || !p->serial || !p->reply->edns || denied <= o->power_at)
+        return;
+    sb_ns *seen = cd ? &o->denial_seen_cd[p->id][p->slot] : &o->denial_seen[p->id][p->slot];
+    if (denied > *seen)
+        *seen = denied;
+    /* Of a protected name it may be shown, for a type that has nothing, and not be believed. Only
+     * what was heard just now has a time of its own: what was kept may be of before, and said again
+     * since at the end of another name's chain (seed 1942). */
+    if (!cd && p->reply->direct && p->msg.rcode == SB_RCODE_NXDOMAIN &&
+        !o->z->nodes[p->id].protect && denied > o->name_denied[p->id])
+        o->name_denied[p->id] = denied;
 }
 
 /* Once something newer was seen, the older does not come back unless somebody said it again. */

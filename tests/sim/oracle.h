@@ -53,7 +53,6 @@ typedef struct oracle {
     sb_ns healthy_since; /* all servers good since; SB_NEVER: not now */
     sb_ns age_unknown; /* a clock broke: some of what is known has no age that can be told; 0: never
                         */
-    sb_ns late;        /* how old an answer may be when it arrives */
     sb_ns reset_at;    /* last kill, reload, flush: what was needless before is not now */
     /* When the last right message with it arrives: [version][slot], and denials per type. 0: never
      * said. */
@@ -63,7 +62,9 @@ typedef struct oracle {
     oracle_key keys[ORACLE_KEYS];
     /* A client saw a denial that arrived then: older positives of the name and type are gone. Not
      * with CD: what was never validated is no word against what was. */
-    sb_ns denial_seen[ZONE_NODES_MAX][3];
+    sb_ns denial_seen[ZONE_NODES_MAX][3], denial_seen_cd[ZONE_NODES_MAX][3];
+    sb_ns name_denied[ZONE_NODES_MAX]; /* … of the name as a whole */
+    sb_ns power_at;                    /* last power loss */
     /* Lies that servers told: the last arrives then. */
     sb_ns lied[ZONE_NODES_MAX][SLOT_COUNT], lied_denial[ZONE_NODES_MAX];
     /* Of protected names: denials of one kind since, none but those, the last one. 0: none. */
@@ -98,6 +99,8 @@ bool oracle_knows(oracle *o, const sb_question *question);
 void oracle_silence(oracle *o, const sb_question *question, sb_ns asked_at);
 /* Why it is allowed not to know any more: all, or one name. */
 void oracle_forget(oracle *o, const sb_name *name);
+/* An earlier disk may have what was denied since. */
+void oracle_power_lost(oracle *o);
 /* The machine slept: what was on its way came later. */
 void oracle_slept(oracle *o, sb_ns duration);
 /* Does an upstream query for it make no sense, because a fresh answer is at hand? */

@@ -471,12 +471,13 @@ static void do_cache(scene *sc, char **words, unsigned n, char *rest)
     }
 }
 
-/* disk full|ok */
+/* disk full|unreadable|ok */
 static void do_disk(scene *sc, char **words, unsigned n, char *rest)
 {
     (void)n;
     (void)rest;
     sim_fault(sc->s)->map_create = strcmp(words[1], "full") == 0 ? SB_NOSPACE : SB_OK;
+    sim_fault(sc->s)->file = strcmp(words[1], "unreadable") == 0 ? 1000 : 0;
 }
 
 /* warned TEXT | warned nothing: what the cache file had to say at the start. */

@@ -291,11 +291,6 @@ static void limits(world *w)
                  (a->cache.patience < 0 || a->cache.patience > 20 * SB_MS) &&
                  (b->cache.patience < 0 || b->cache.patience > 20 * SB_MS);
     w->o.open_chains = world_has(w, ACTOR_OPEN_CHAINS) || world_has(w, ACTOR_BARE);
-    /* Late answers count, and their age is taken from their arrival. */
-    const sb_ns late = 4 * SB_S + SB_S / 2;
-    bool slow = world_has(w, ACTOR_SLOW) || world_has(w, ACTOR_LOSSY) || world_has(w, ACTOR_FAR) ||
-                world_has(w, ACTOR_FLAPPING) || world_has(w, ACTOR_SILENT);
-    w->o.late = w->o.open_chains ? 5 * late : slow ? late : 0;
     w->o.no_soa = world_has(w, ACTOR_BARE);
     w->o.trouble = world_has(w, ACTOR_NO_MEMORY) || world_has(w, ACTOR_NO_SOCKETS);
     w->o.verdicts = world_has(w, ACTOR_VERDICTS);
@@ -445,6 +440,17 @@ static void packet(void *context, const sim_packet *p)
     oracle_fail(&w->o, "a packet to nobody");
 }
 
+static bool is_no_suspect(void *context, const sb_upstream *up)
+{
+    return !sb_addr_equal(&up->addr, context) || up->suspicion == SB_SUSPICION_NONE;
+}
+
+static bool is_suspect(const sb_upstreams *ups, const server *sv)
+{
+    sb_addr addr = sv->host.addr;
+    return !sb_upstreams_each(ups, is_no_suspect, &addr);
+}
+
 static void upstream_query(world *w, const sim_packet *p, const server *sv, const sb_msg *query)
 {
     const sb_question *q = &query->question;
@@ -463,14 +469,14 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
     const zone_node *node = zone_find(&w->z, &q->name);
     if (!node)
         return; /* of junk */
-    /* A dead route is probed with questions that had good answers. */
+    /* A dead route is probed with questions that had good answers, and so is who keeps silent. */
     sb_upstreams *ups = w->d.up ? sb_engine_upstreams(w->d.engine) : NULL;
     bool dead = !ups || sb_pool_dead(ups, sb_upstreams_pool(ups, &q->name));
     world_check_subject(w);
     oracle_key *key = oracle_key_of(&w->o, q);
-    /* What was on its way while the settings changed may have been stored by either. */
-    if (key && !dead && !node->protect && query->edns.present &&
-        w->o.reset_at + 5 * SB_S < key->seen_at && oracle_needless(&w->o, q))
+    /* What was seen before a reload, a flush or a restart may have been stored by other rules. */
+    if (key && !dead && !is_suspect(ups, sv) && query->edns.present &&
+        w->o.reset_at < key->seen_at && oracle_needless(&w->o, q))
         oracle_fail(&w->o, "%s was asked upstream although fresh for %.1f s more", oracle_text(q),
                     (double)(key->fresh_until - sim_now(w->s)) / (double)SB_S);
     if (sv->mode == SERVER_SERVFAIL || sv->mode == SERVER_REFUSED)

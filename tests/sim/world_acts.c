@@ -517,6 +517,8 @@ static void crash(void *context, uint64_t argument)
     if (!in_file || power)
         oracle_forget(&w->o, NULL);
     w->o.reset_at = now;
+    if (power)
+        oracle_power_lost(&w->o);
     if (w->verbose)
         fprintf(stderr, "%12.6f %s\n", (double)now / (double)SB_S, power ? "power loss" : "kill");
     sb_ns down =

@@ -504,6 +504,29 @@ static void filtering(void **state)
     sb_answer_unref(whole);
 }
 
+/* The head of a chain has aged by the time its tail comes, and may be over. */
+static void splicing_aged(void **state)
+{
+    (void)state;
+    sb_answer *head, *tail, *whole = NULL;
+    begin(&m, 0, "www.example", SB_TYPE_A);
+    add_name(&m, ANSWER, "www.example", SB_TYPE_CNAME, 50, "cdn.other");
+    head = take("www.example", SB_TYPE_A, false);
+    begin(&m, 0, "cdn.other", SB_TYPE_A);
+    add_addr(&m, ANSWER, "cdn.other", 60, "192.0.2.1");
+    tail = take("cdn.other", SB_TYPE_A, false);
+    assert_int_equal(sb_answer_splice(head, 15, tail, &whole), SB_OK);
+    assert_string_equal(list(&lines, whole, ANSWER),
+                        "www.example CNAME 35 cdn.other.\ncdn.other A 60 192.0.2.1\n");
+    assert_int_equal(whole->ttl_s, 35);
+    sb_answer_unref(whole);
+    assert_int_equal(sb_answer_splice(head, 51, tail, &whole), SB_OK);
+    assert_int_equal(whole->ttl_s, 0);
+    sb_answer_unref(whole);
+    sb_answer_unref(tail);
+    sb_answer_unref(head);
+}
+
 static void splicing(void **state)
 {
     (void)state;
@@ -516,7 +539,7 @@ static void splicing(void **state)
     add_name(&m, ANSWER, "cdn.other", SB_TYPE_CNAME, 40, "edge.cdn.other");
     add_addr(&m, ANSWER, "edge.cdn.other", 60, "192.0.2.1");
     tail = take("cdn.other", SB_TYPE_A, false);
-    assert_int_equal(sb_answer_splice(head, tail, &whole), SB_OK);
+    assert_int_equal(sb_answer_splice(head, 0, tail, &whole), SB_OK);
     assert_string_equal(list(&lines, whole, ANSWER),
                         "www.example CNAME 50 cdn.other.\n"
                         "cdn.other CNAME 40 edge.cdn.other.\nedge.cdn.other A 60 192.0.2.1\n");
@@ -527,20 +550,20 @@ static void splicing(void **state)
     sb_answer_unref(tail);
     /* a part that does not belong: a closed head, a tail to something else */
     sb_answer *none = NULL;
-    assert_int_equal(sb_answer_splice(whole, head, &none), SB_MISMATCH);
-    assert_int_equal(sb_answer_splice(head, head, &none), SB_MISMATCH);
+    assert_int_equal(sb_answer_splice(whole, 0, head, &none), SB_MISMATCH);
+    assert_int_equal(sb_answer_splice(head, 0, head, &none), SB_MISMATCH);
     sb_answer_unref(whole);
     /* back to where it began */
     begin(&m, 0, "cdn.other", SB_TYPE_A);
     add_name(&m, ANSWER, "cdn.other", SB_TYPE_CNAME, 40, "www.example");
     tail = take("cdn.other", SB_TYPE_A, false);
-    assert_int_equal(sb_answer_splice(head, tail, &none), SB_MALFORMED);
+    assert_int_equal(sb_answer_splice(head, 0, tail, &none), SB_MALFORMED);
     sb_answer_unref(tail);
     /* negatives and failures of the target are those of the name */
     begin(&m, 3, "cdn.other", SB_TYPE_A);
     add_soa(&m, "other", 600, 30);
     tail = take("cdn.other", SB_TYPE_A, false);
-    assert_int_equal(sb_answer_splice(head, tail, &whole), SB_OK);
+    assert_int_equal(sb_answer_splice(head, 0, tail, &whole), SB_OK);
     assert_int_equal(whole->kind, SB_KIND_NXDOMAIN);
     assert_int_equal(whole->rcode, 3);
     assert_int_equal(whole->ancount, 1);
@@ -550,7 +573,7 @@ static void splicing(void **state)
     sb_answer_unref(tail);
     begin(&m, 2, "cdn.other", SB_TYPE_A);
     tail = take("cdn.other", SB_TYPE_A, false);
-    assert_int_equal(sb_answer_splice(head, tail, &whole), SB_OK);
+    assert_int_equal(sb_answer_splice(head, 0, tail, &whole), SB_OK);
     assert_int_equal(whole->kind, SB_KIND_FAILURE);
     assert_int_equal(whole->ancount, 0);
     sb_answer_unref(whole);
@@ -568,7 +591,7 @@ static void splicing(void **state)
         add_name(&m, ANSWER, owner, SB_TYPE_CNAME, 5, target);
     }
     tail = take("n10.example", SB_TYPE_A, false);
-    assert_int_equal(sb_answer_splice(head, tail, &none), SB_MALFORMED);
+    assert_int_equal(sb_answer_splice(head, 0, tail, &none), SB_MALFORMED);
     assert_null(none);
     sb_answer_unref(tail);
     sb_answer_unref(head);
@@ -680,16 +703,16 @@ static void hostile_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_positive), cmocka_unit_test(foreign_records_dropped),
-        cmocka_unit_test(order_restored), cmocka_unit_test(case_of_rdata),
-        cmocka_unit_test(many_aliases),   cmocka_unit_test(loops),
-        cmocka_unit_test(open_chain),     cmocka_unit_test(negatives),
-        cmocka_unit_test(ttl_edges),      cmocka_unit_test(failures),
-        cmocka_unit_test(any_keeps_all),  cmocka_unit_test(dname),
-        cmocka_unit_test(signatures),     cmocka_unit_test(malformed),
-        cmocka_unit_test(own_answers),    cmocka_unit_test(filtering),
-        cmocka_unit_test(splicing),       cmocka_unit_test(parts_round_trip),
-        cmocka_unit_test(hostile_parts),
+        cmocka_unit_test(plain_positive),   cmocka_unit_test(foreign_records_dropped),
+        cmocka_unit_test(order_restored),   cmocka_unit_test(case_of_rdata),
+        cmocka_unit_test(many_aliases),     cmocka_unit_test(loops),
+        cmocka_unit_test(open_chain),       cmocka_unit_test(negatives),
+        cmocka_unit_test(ttl_edges),        cmocka_unit_test(failures),
+        cmocka_unit_test(any_keeps_all),    cmocka_unit_test(dname),
+        cmocka_unit_test(signatures),       cmocka_unit_test(malformed),
+        cmocka_unit_test(own_answers),      cmocka_unit_test(filtering),
+        cmocka_unit_test(splicing),         cmocka_unit_test(splicing_aged),
+        cmocka_unit_test(parts_round_trip), cmocka_unit_test(hostile_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

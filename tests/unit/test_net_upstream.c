@@ -398,6 +398,52 @@ static void silence_opens_the_breaker(void **state)
     fake_free(f);
 }
 
+static void suspected(void *context, sb_upstream *server)
+{
+    *(sb_upstream **)context = server;
+}
+
+/* Who has answered is asked before it is given up; who never has is not. */
+static void silence_is_verified(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[2];
+    sb_upstream *suspect = NULL;
+    fake_configure(f, &settings, servers, three, 2);
+    sb_upstreams_on_silence(f->ups, suspected, &suspect);
+    sb_upstream *s = server_at(f, 0);
+    win(f, 0, 100, 5 * SB_MS);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < 4; i++) {
+            sb_upstream_asked(f->ups, s);
+            fake_advance(f, 20 * SB_MS);
+        }
+        assert_ptr_equal(suspect, s);
+        assert_int_equal(s->breaker, SB_BREAKER_CLOSED);
+        if (round == 0) /* it answers what it knows: only slow */
+            win(f, 0, 1, 5 * SB_MS);
+        suspect = NULL;
+        sb_upstream_asked(f->ups, s);
+        fake_drain(f);
+        assert_null(suspect); /* one at a time */
+        fake_advance(f, 50 * SB_MS);
+        sb_upstream_verified(f->ups, s);
+        assert_int_equal(s->breaker, round ? SB_BREAKER_OPEN : SB_BREAKER_CLOSED);
+        if (round == 0)
+            win(f, 0, 1, 5 * SB_MS);
+    }
+    s = server_at(f, 1);
+    for (unsigned i = 0; i < 4; i++) {
+        sb_upstream_asked(f->ups, s);
+        fake_advance(f, 200 * SB_MS);
+    }
+    assert_null(suspect);
+    assert_int_equal(s->breaker, SB_BREAKER_OPEN);
+    fake_free(f);
+}
+
 static void abandoned_losers(void **state)
 {
     (void)state;
@@ -610,6 +656,7 @@ int main(void)
         cmocka_unit_test(garbage_counts_at_once),
         cmocka_unit_test(the_same_name_again_says_nothing),
         cmocka_unit_test(silence_opens_the_breaker),
+        cmocka_unit_test(silence_is_verified),
         cmocka_unit_test(abandoned_losers),
         cmocka_unit_test(latency_by_protocol),
         cmocka_unit_test(probe_survives_reload),
