@@ -431,6 +431,14 @@ static bool is_overridden(const sb_ctx *ctx, const sb_asked *asked)
     return false;
 }
 
+/* What vanishes together says something of each (A12). */
+static void note_vanished(sb_engine *e, const sb_asked *asked, const sb_answer *denial)
+{
+    sb_name zone;
+    sb_doubt_zone(denial, &zone);
+    sb_doubts_vanished(e->doubts, &zone, &asked->question.name, sb_env_now(e->env));
+}
+
 void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer, sb_ns said_at,
                      sb_belief belief)
 {
@@ -449,19 +457,18 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
         sb_doubts_clear(e->doubts, &asked->question.name, asked->question.type);
         if (asked->policy.protect)
             sb_doubts_stands(e->doubts, &asked->question, answer, sb_env_now(e->env));
+    } else {
+        bool known = sb_question_known(&ctx, asked);
+        if (belief <= SB_BELIEF_SHORT && known)
+            return; /* what is not believed replaces nothing */
+        if (known)
+            note_vanished(e, asked, answer);
+        if (belief > SB_BELIEF_SHORT)
+            sb_engine_forget(e, asked,
+                             belief == SB_BELIEF_TYPE ? SB_KIND_NODATA : (sb_kind)answer->kind);
     }
-    if (answer->kind != SB_KIND_POSITIVE && belief == SB_BELIEF_NONE &&
-        sb_question_known(&ctx, asked))
-        return; /* what is not believed replaces nothing */
-    if (answer->kind != SB_KIND_POSITIVE && belief != SB_BELIEF_NONE) {
-        if (sb_question_known(&ctx, asked)) {
-            sb_name zone;
-            sb_doubt_zone(answer, &zone);
-            sb_doubts_vanished(e->doubts, &zone, &asked->question.name, sb_env_now(e->env));
-        }
-        sb_engine_forget(e, asked,
-                         belief == SB_BELIEF_TYPE ? SB_KIND_NODATA : (sb_kind)answer->kind);
-    }
+    if (belief == SB_BELIEF_SHORT)
+        sb_policy_shorten(&life);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
     /* A full or refusing cache file is counted there; it never fails the question. */
     sb_status status = sb_l1_put(e->l1, &key, answer, &life, flags);

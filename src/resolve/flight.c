@@ -354,10 +354,14 @@ static void flight_done(sb_op *op)
     if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE) {
         const sb_answer *answer = f->best.answer;
         sb_engine_learn(f->engine, &f->asked, answer, said_at(f),
-                        f->best.type_only ? SB_BELIEF_TYPE : SB_BELIEF_WHOLE);
+                        f->best.early       ? SB_BELIEF_SHORT
+                        : f->best.type_only ? SB_BELIEF_TYPE
+                                            : SB_BELIEF_WHOLE);
         if (f->best.source == SB_SOURCE_DNS)
             sb_pins_heard(f->engine, &f->asked, answer);
         sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);
+        if (f->best.early)
+            sb_policy_shorten(&life);
         f->best.ttl_cap_s = (life.due - 1) / SB_TICKS_PER_S;
         f->best.age_s = said_ago_s(f);
         f->best.ttl_cap_s -= f->best.age_s < f->best.ttl_cap_s ? f->best.age_s : f->best.ttl_cap_s;

@@ -109,8 +109,13 @@ void sb_query_settle(sb_query *query, const sb_settling *settling);
 void sb_engine_forget(sb_engine *engine, const sb_asked *asked, sb_kind kind);
 /* Stores what was learned, as DESIGN §5 says of negatives and TTL 0. */
 /* belief: a denial removes what it denies, or of that only the type asked; else it is kept for this
- * very question alone. */
-typedef enum sb_belief { SB_BELIEF_NONE, SB_BELIEF_TYPE, SB_BELIEF_WHOLE } sb_belief;
+ * very question alone, or for a short while. */
+typedef enum sb_belief {
+    SB_BELIEF_NONE,
+    SB_BELIEF_SHORT,
+    SB_BELIEF_TYPE,
+    SB_BELIEF_WHOLE
+} sb_belief;
 void sb_engine_learn(sb_engine *engine, const sb_asked *asked, const sb_answer *answer,
                      sb_ns said_at, sb_belief belief);
 

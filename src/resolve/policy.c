@@ -7,6 +7,7 @@
 
 /* RFC 2308 §5: a negative without SOA should not be cached; a few seconds stop tight loops. */
 #define NEGATIVE_WITHOUT_SOA_S 5
+#define EARLY_DENIAL_S 30
 /* Defaults of protect_confirm and protect_max (CONTRACT). */
 #define CONFIRM (600 * SB_S)
 #define DOUBT_MOST (24 * 3600 * SB_S)
@@ -215,6 +216,15 @@ sb_l1_life sb_policy_life(const sb_policy *policy, const sb_answer *answer, sb_t
     life.expires = add_s(now, ttl_s);
     life.stale_until = add_s(life.expires, (uint64_t)(policy->keep / SB_S));
     return life;
+}
+
+void sb_policy_shorten(sb_l1_life *life)
+{
+    sb_tick end = add_s(life->learned, EARLY_DENIAL_S);
+    if (life->due > end)
+        life->due = end;
+    if (life->expires > end)
+        life->expires = end;
 }
 
 uint16_t sb_policy_flags(const sb_policy *policy, const sb_answer *answer, bool pinned)

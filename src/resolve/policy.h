@@ -47,6 +47,8 @@ bool sb_policy_doubts(const sb_policy *policy, uint16_t type, sb_kind kind);
 /* The life of an answer learned at `now`: TTL floor and cap, RFC 2308 for negatives, saturating. A
  * TTL of 0 is stored already expired; the floor touches neither it nor negatives. */
 sb_l1_life sb_policy_life(const sb_policy *policy, const sb_answer *answer, sb_tick now);
+/* The life of a denial that did not wait for a better server's word: half a minute at most. */
+void sb_policy_shorten(sb_l1_life *life);
 /* Flags of its entry: plain only where no policy stands between it and a reader. */
 uint16_t sb_policy_flags(const sb_policy *policy, const sb_answer *answer, bool pinned);
 

@@ -72,6 +72,7 @@ typedef struct sb_offer {
     int16_t ede;
     const char *ede_text; /* static */
     uint32_t age_s, ttl_cap_s, ttl_fixed_s;
+    bool early;     /* a denial that did not wait for a server whose word counts more */
     bool type_only; /* a denial of the name that is believed of this type alone */
     sb_ns said_at;  /* when the server's word came, from which its TTL counts; 0: just now */
 } sb_offer;

@@ -21,6 +21,10 @@
 #define PROBE_LOOK (20 * SB_MS)
 /* How often a waiting question looks whether all have died meanwhile. */
 #define DEAD_LOOK (100 * SB_MS)
+/* … whether the server it waits for has, so that the next tier may be asked or believed. */
+#define TIER_LOOK (25 * SB_MS)
+/* A denial still held then is better than none. */
+#define FAREWELL (20 * SB_MS)
 
 typedef struct wire wire;
 
@@ -30,7 +34,8 @@ typedef struct lane {
     wire *wire;
     bool asking;
     sb_ns asked_at;
-    unsigned turn; /* the earlier lane has the lower one: its word counts more */
+    unsigned tier; /* of the server … */
+    unsigned turn; /* … and when it was asked: the word of the lower counts more */
 } lane;
 
 struct wire {
@@ -43,9 +48,12 @@ struct wire {
     sb_ns head_at;         /* when its last link was learned */
     sb_ns said_at;         /* when the answer in hand came: one may be held for a while */
     const sb_answer
-        *held;     /* a negative of the later lane, while the earlier one may still know better */
-    uint64_t used; /* servers asked this round, a bit per pool index */
-    unsigned sent; /* queries of ended exchanges, this link */
+        *held;       /* a negative of the later lane, while the earlier one may still know better */
+    bool held_waits; /* … till its end: stale covers the wait, or it is of a better tier */
+    bool held_known; /* … and to the question's own end, since it denies what is known */
+    bool early;      /* the answer in hand did not wait for that */
+    uint64_t used;   /* servers asked this round, a bit per pool index */
+    unsigned sent;   /* queries of ended exchanges, this link */
     unsigned turns;
     unsigned round;
     unsigned links;
@@ -88,6 +96,7 @@ static void offer_answer(wire *w, const sb_answer *answer)
         offer.type_only = w->attempt.asked->policy.protect;
     offer.answer = answer;
     offer.said_at = w->said_at;
+    offer.early = w->early;
     w->attempt.offer = offer;
     sb_op_finish(&w->attempt.op, SB_OK);
 }
@@ -180,32 +189,64 @@ static bool is_verdict(int ede)
     return (ede >= 6 && ede <= 12) || (ede >= 15 && ede <= 18);
 }
 
+/* Its word counts more than the other's: it is of a better tier, or was asked first. */
+static bool precedes(const lane *a, const lane *b)
+{
+    return a->tier < b->tier || (a->tier == b->tier && a->turn < b->turn);
+}
+
+static bool is_known(const wire *w, const sb_answer *denial)
+{
+    const sb_attempt *attempt = &w->attempt;
+    return sb_question_known(attempt->ctx, attempt->asked) ||
+           (denial->kind == SB_KIND_NXDOMAIN && sb_name_known(attempt->ctx, attempt->asked));
+}
+
 static void take_held(wire *w)
 {
     const sb_answer *held = w->held;
+    const lane *first = &w->lanes[w->lanes[1].asking];
     w->held = NULL;
+    w->early = any_asking(w) && first->exchange.server->breaker == SB_BREAKER_CLOSED;
     got_answer(w, held);
 }
 
-/* First valid positive wins; a denial waits for the earlier server, which is asked once more and
- * given its usual time again: an inside and an outside resolver must not race. */
+/* The denial in hand: is it time? A server found silent has had its say. */
+static void look_at_held(wire *w)
+{
+    sb_env *env = w->attempt.ctx->env;
+    const lane *first = &w->lanes[w->lanes[1].asking];
+    sb_ns now = sb_env_now(env), end = w->attempt.op.deadline - FAREWELL;
+    bool silent = first->exchange.server->breaker != SB_BREAKER_CLOSED;
+    if (!w->held_waits || silent || (now >= end && !w->held_known))
+        take_held(w);
+    else
+        sb_timer_set(env, &w->hedge, now < end && end < now + TIER_LOOK ? end : now + TIER_LOOK);
+}
+
+/* First valid positive wins; a denial waits for the better server. An inside and an outside
+ * resolver must not race: to the end where they are of two tiers, and where the denial contradicts
+ * what is known. Among equals about a name nobody knows the first is asked once more and given its
+ * usual time again. */
 static void lane_answered(lane *l)
 {
     wire *w = l->wire;
     const sb_answer *answer = l->exchange.answer;
-    const lane *other = &w->lanes[l == &w->lanes[0]];
-    if (answer->kind != SB_KIND_POSITIVE && other->asking && other->turn < l->turn) {
+    lane *other = &w->lanes[l == &w->lanes[0]];
+    sb_ns now = sb_env_now(w->attempt.ctx->env);
+    w->said_at = now;
+    w->early = false;
+    if (answer->kind != SB_KIND_POSITIVE && other->asking && precedes(other, l)) {
         sb_answer_unref(w->held);
         w->held = sb_answer_ref(answer);
-        w->said_at = sb_env_now(w->attempt.ctx->env);
+        w->held_known = is_known(w, answer);
+        w->held_waits = w->held_known || other->tier != l->tier;
         /* Its query or its answer may be lost: once more, and the usual time for that. */
-        sb_exchange_repeat(&w->lanes[l == &w->lanes[0]].exchange);
+        sb_exchange_repeat(&other->exchange);
         sb_timer_set(w->attempt.ctx->env, &w->hedge,
-                     sb_env_now(w->attempt.ctx->env) +
-                         sb_upstream_hedge_delay(other->exchange.server));
+                     now + sb_upstream_hedge_delay(other->exchange.server));
         return;
     }
-    w->said_at = sb_env_now(w->attempt.ctx->env);
     got_answer(w, sb_answer_ref(answer));
 }
 
@@ -263,6 +304,7 @@ static void ask_server(wire *w, const sb_pool *pool, int index)
     unsigned left = queries_left(w);
     w->used |= UINT64_C(1) << (index & 63);
     l->wire = w;
+    l->tier = pool->tiers[index];
     l->turn = w->turns++;
     l->asking = true;
     l->asked_at = sb_env_now(ctx->env);
@@ -274,6 +316,16 @@ static void ask_server(wire *w, const sb_pool *pool, int index)
     sb_timer_set(ctx->env, &w->pause, l->asked_at + PROBE_WAIT);
 }
 
+/* A backup tier is asked when the better one has failed or is silent, never because it is slow. A
+ * stranger is silent sooner: nothing is known that it should answer quickly. */
+static bool is_given_up(const wire *w, const lane *l)
+{
+    const sb_upstream *server = l->exchange.server;
+    sb_ns waited = sb_env_now(w->attempt.ctx->env) - l->asked_at;
+    return server->breaker != SB_BREAKER_CLOSED ||
+           (!server->last_success && waited >= sb_upstream_silence(server));
+}
+
 /* The first is slower than it should be: a second joins, if somebody pays for it. */
 static void hedge_due(sb_timer *timer)
 {
@@ -281,7 +333,7 @@ static void hedge_due(sb_timer *timer)
     const sb_ctx *ctx = w->attempt.ctx;
     const lane *first = &w->lanes[w->lanes[1].asking];
     if (w->held) {
-        take_held(w);
+        look_at_held(w);
         return;
     }
     if (w->lanes[0].asking == w->lanes[1].asking || queries_left(w) == 0)
@@ -290,11 +342,15 @@ static void hedge_due(sb_timer *timer)
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
     if (index < 0)
         return;
+    if (pool->tiers[index] > first->tier && !is_given_up(w, first)) {
+        sb_timer_set(ctx->env, timer, sb_env_now(ctx->env) + TIER_LOOK);
+        return;
+    }
     /* Where the first often fails this is a retry begun in time, not a luxury. */
     bool none =
         ctx->settings->query.hedge_permille == 0; /* the operator's word: no second questions */
-    if (none ||
-        (!sb_upstream_is_shaky(first->exchange.server) && !sb_upstreams_spend(ctx->upstreams))) {
+    if (none || (!is_given_up(w, first) && !sb_upstream_is_shaky(first->exchange.server) &&
+                 !sb_upstreams_spend(ctx->upstreams))) {
         sb_count(ctx->stats, SB_COUNT_LIMIT_HEDGES);
         return;
     }
