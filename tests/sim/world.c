@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "dns/rdata.h"
 #include "net/exchange.h"
+#include "net/probe.h"
 
 #define WORLD_LENGTH (500 * SB_S) /* ten minutes with the recovery */
 #define RECOVERY (115 * SB_S)     /* the longest healing, with room for questions after it */
@@ -173,6 +174,13 @@ static const sb_server_setting *server_settings(sb_settings *s, const world *w, 
     return servers;
 }
 
+static sb_probe_setting probe_of(const world *w)
+{
+    if (!world_has(w, ACTOR_LIVES))
+        return (sb_probe_setting){0};
+    return (sb_probe_setting){.kind = SB_PROBE_TCP, .port = WORLD_PORT, .every = 10 * SB_S};
+}
+
 static void name_rules(sb_settings *s, world *w)
 {
     unsigned each = w->z.node_count / 4, n = 0;
@@ -190,7 +198,8 @@ static void name_rules(sb_settings *s, world *w)
                                        .has_confirm = true,
                                        .protect_confirm = w->o.limits.confirm,
                                        .has_max = true,
-                                       .protect_max = w->o.limits.doubt_most};
+                                       .protect_max = w->o.limits.doubt_most,
+                                       .probe = probe_of(w)};
     }
     for (unsigned i = 0; i < each && world_has(w, ACTOR_PROTECTED); i++) {
         unsigned id = 4 * i + 1;
@@ -201,7 +210,8 @@ static void name_rules(sb_settings *s, world *w)
                                        .has_confirm = true,
                                        .protect_confirm = w->o.limits.confirm,
                                        .has_max = true,
-                                       .protect_max = w->o.limits.doubt_most};
+                                       .protect_max = w->o.limits.doubt_most,
+                                       .probe = probe_of(w)};
     }
     s->names = rules;
     s->name_count = n;
@@ -416,10 +426,25 @@ static void said(void *context, server *sv, const sb_question *question, const u
     oracle_said(&w->o, question, bytes, size, latest);
 }
 
+/* Probes keep to their pace, whatever is denied: a second's worth may lie ready. */
+static void probed(world *w)
+{
+    uint64_t second = (uint64_t)(sim_now(w->s) / SB_S);
+    if (second != w->probe_second)
+        w->probes = 0;
+    w->probe_second = second;
+    if (!world_has(w, ACTOR_LIVES))
+        oracle_fail(&w->o, "an endpoint was probed, and no port is known");
+    if (++w->probes > 2 * SB_PROBES_PER_S_MAX)
+        oracle_fail(&w->o, "%u probes in a second", w->probes);
+}
+
 static void packet(void *context, const sim_packet *p)
 {
     world *w = context;
     sb_msg query;
+    if (p->stream && p->to.port == WORLD_PORT)
+        probed(w);
     if (p->to.port != 53 || p->stream)
         return;
     for (unsigned i = 0; i < w->server_count; i++) {

@@ -52,7 +52,8 @@
     X(PROTECTED, "protected names")                                                                \
     X(DENYING, "servers that deny what exists")                                                    \
     X(LYING, "servers with wrong addresses")                                                       \
-    X(STUTTERING, "servers late now and then")
+    X(STUTTERING, "servers late now and then")                                                     \
+    X(LIVES, "endpoints that live and die")
 typedef enum world_actor {
 #define WORLD_ACTOR_ENUM(id, text) ACTOR_##id,
     WORLD_ACTOR_TABLE(WORLD_ACTOR_ENUM)
@@ -63,6 +64,7 @@ _Static_assert(ACTOR_COUNT <= 64, "a bit each");
 
 #define WORLD_SERVERS_MAX 5
 #define WORLD_FLIGHTS 1024
+#define WORLD_PORT 443 /* of the service behind every name, where one is known */
 
 typedef struct world {
     sim *s;
@@ -72,6 +74,9 @@ typedef struct world {
     client c;
     uint64_t seed, actors;
     server servers[WORLD_SERVERS_MAX];
+    sim_host endpoints; /* what names lead to, all of it */
+    uint64_t probe_second;
+    unsigned probes;                   /* connections begun in it */
     unsigned server_count, main_count; /* the first main_count serve the default route */
     server_world sworld;
     sb_ns good_min, good_max, bad_min, bad_max;
