@@ -511,6 +511,9 @@ static void date(oracle *o, parsed *p)
         p->authority_ttl_s = 0;
     } else if (!p->positive && !p->serial) { /* and one at the end of a chain */
         p->said = o->denied_bare[p->id][p->slot];
+        /* Such an alias looks open: its target may have been asked after it, and have said so. */
+        if (p->last_id >= 0 && o->denied_bare[p->last_id][p->slot] > p->said)
+            p->said = o->denied_bare[p->last_id][p->slot];
         p->end = p->said + BARE_TTL;
         p->authority_ttl_s = 0;
     }
@@ -777,6 +780,8 @@ static void judge_denied(oracle *o, const parsed *p)
                         oracle_text(&p->reply->question),
                         (double)(p->said_last - 3600 * SB_S) / (double)SB_S,
                         (double)(seen - 3600 * SB_S) / (double)SB_S);
+        if (cd && p->said_last > unchecked) /* what replaced that denial may go in its own ways */
+            o->denial_seen_cd[p->id][p->slot] = 0;
         return;
     }
     /* A power loss may bring back what the denial had removed, beside the denial. */
@@ -824,6 +829,10 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
         return; /* proves nothing new */
     if (p->reply->asked_at <= o->reset_at)
         return; /* settled before what was known had to go, perhaps */
+    /* Shown from before a denial that may still be on its way to being believed (a flight that goes
+     * on without its askers): no proof of what is kept. */
+    if (p->positive && !p->reply->direct && p->said_last < key->denied_at)
+        return;
     /* Capped: within the authority's TTL, but due. */
     bool due = p->ttl_most_s <= o->limits.stale_ttl_s && p->said < p->reply->asked_at;
     if (!key->known || key->known_since <= key->denied_at) {
