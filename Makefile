@@ -6,7 +6,7 @@ SEEDS ?= 10000
 SECONDS_EACH ?= 20
 ARGS ?=
 
-.PHONY: build run test demo bench fuzz sim install clean help
+.PHONY: build run test demo bench bench-outage fuzz sim install clean help
 
 build:
 	@tools/install-deps build
@@ -32,6 +32,13 @@ bench: build
 	@ninja -C $(BUILD)
 	@SB_BUILD=$(BUILD) bench/run $(ARGS)
 
+bench-outage: build
+	@tools/install-deps outage
+	@ninja -C $(BUILD) bench/outage/outage-load
+	@SB_BUILD=$(BUILD) bench/outage/run $(ARGS)
+	@bench/outage/table --markdown bench/outage/RESULTS.md --svg bench/outage/outage.svg --readme README.md
+	@bench/outage/table --check stubborn
+
 fuzz:
 	@tools/install-deps test
 	@tools/fuzz $(SECONDS_EACH) $(ARGS)
@@ -54,6 +61,7 @@ help:
 	@echo 'make test [ARGS=--list]     every test; ARGS="--only unit,sim" for some'
 	@echo 'make demo                   an outage in half a minute, no network needed'
 	@echo 'make bench                  answers per second and CPU per answer, beside others'
+	@echo 'make bench-outage           outages beside other resolvers, two hours; ARGS="--resolver stubborn"'
 	@echo 'make fuzz [SECONDS_EACH=20] every parser for a while'
 	@echo 'make sim [SEEDS=10000]      random outages in virtual time'
 	@echo 'make install [DESTDIR=…]    into the prefix of Meson (/usr/local)'

@@ -167,7 +167,8 @@ static void count_question(world *w, zone_id id, uint16_t type, int64_t now)
             return;
         *until = now + FLIGHT_NS + ZONE_TTL_S * SECOND;
     }
-    w->tally.flights_alive++;
+    tally_flight(&w->tally, now - w->zero_ns);
+    w->tally.flights_denied += world_denies(w, id, now);
 }
 
 static void transmit(client_question *q)

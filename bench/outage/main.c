@@ -242,6 +242,7 @@ static void begin(run *r)
         loop_at(&w->loop, &t->timer, w->zero_ns + after);
     }
     if (s->confirm_ms) {
+        w->zone.confirms = true;
         int64_t scale = (int64_t)w->seconds * 1000 * MS / SCENE_LENGTH_MS;
         w->zone.delete_grace_ns += (int64_t)s->confirm_ms * scale;
         w->zone.delete_grace_alive_ns += (int64_t)s->max_ms * scale;

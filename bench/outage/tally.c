@@ -64,6 +64,14 @@ void tally_query(tally *t, unsigned server, int64_t at_ns, bool alive)
         t->queries_dead++;
 }
 
+void tally_flight(tally *t, int64_t at_ns)
+{
+    int64_t second = at_ns / INT64_C(1000000000);
+    t->flights_alive++;
+    if (at_ns >= 0 && second < t->second_count)
+        t->seconds[second].flights++;
+}
+
 void tally_json(tally *t, sb_text *out)
 {
     sb_text_add(out, "\"clients\":[");
@@ -78,10 +86,11 @@ void tally_json(tally *t, sb_text *out)
     sb_text_add(out,
                 "],\"upstream\":{\"queries\":[%u,%u],\"tcp\":%u,\"other\":%u,"
                 "\"questions_alive\":%u,\"questions_dead\":%u,\"flights_alive\":%u,"
-                "\"queries_alive\":%u,\"queries_dead\":%u},\"extra_replies\":%u,",
+                "\"queries_alive\":%u,\"queries_dead\":%u,\"flights_denied\":%u,"
+                "\"queries_denied\":%u},\"extra_replies\":%u,",
                 t->queries[0], t->queries[1], t->tcp_queries, t->other_queries, t->questions_alive,
                 t->questions_dead, t->flights_alive, t->queries_alive, t->queries_dead,
-                t->extra_replies);
+                t->flights_denied, t->queries_denied, t->extra_replies);
     if (t->last_old_ns >= 0)
         sb_text_add(out, "\"last_old_ms\":%u,", (unsigned)(t->last_old_ns / 1000000));
     series_json(t, out);
@@ -140,13 +149,15 @@ static void row_json(tally_row *row, sb_text *out)
 
 static void series_json(const tally *t, sb_text *out)
 {
-    sb_text_add(out, "\"seconds_columns\":[\"known\",\"known_painful\",\"new\",\"new_painful\","
-                     "\"hopeless\",\"hopeless_painful\",\"primary\",\"second\"],\"each_second\":[");
+    sb_text_add(
+        out,
+        "\"seconds_columns\":[\"known\",\"known_painful\",\"new\",\"new_painful\","
+        "\"hopeless\",\"hopeless_painful\",\"primary\",\"second\",\"flights\"],\"each_second\":[");
     for (uint32_t i = 0; i < t->second_count; i++) {
         const tally_second *s = &t->seconds[i];
-        sb_text_add(out, "%s[%u,%u,%u,%u,%u,%u,%u,%u]", i ? "," : "", s->known, s->known_painful,
+        sb_text_add(out, "%s[%u,%u,%u,%u,%u,%u,%u,%u,%u]", i ? "," : "", s->known, s->known_painful,
                     s->unasked, s->unasked_painful, s->hopeless, s->hopeless_painful, s->queries[0],
-                    s->queries[1]);
+                    s->queries[1], s->flights);
     }
     sb_text_add(out, "]");
 }

@@ -34,6 +34,7 @@ typedef struct tally_row {
 typedef struct tally_second {
     uint32_t known, known_painful, unasked, unasked_painful, hopeless, hopeless_painful;
     uint32_t queries[TALLY_SERVERS];
+    uint32_t flights; /* of an ideal cache */
 } tally_second;
 
 typedef struct tally {
@@ -47,6 +48,8 @@ typedef struct tally {
     uint32_t questions_alive, questions_dead;
     uint32_t flights_alive;
     uint32_t queries_alive, queries_dead;
+    /* Of them, for what a living upstream denies although it was known. */
+    uint32_t flights_denied, queries_denied;
     uint32_t extra_replies;
     int64_t last_old_ns; /* the longest after its change that an old address was served */
 } tally;
@@ -66,6 +69,7 @@ bool tally_init(tally *t, uint32_t seconds);
 void tally_fini(tally *t);
 void tally_add(tally *t, const tally_entry *entry);
 void tally_query(tally *t, unsigned server, int64_t at_ns, bool alive);
+void tally_flight(tally *t, int64_t at_ns);
 /* Every row and counter as JSON members, without the braces around them. */
 void tally_json(tally *t, sb_text *out);
 

@@ -255,11 +255,13 @@ static void take_query(upstream *u, const uint8_t *bytes, size_t size, const sb_
         (query.flags & SB_FLAG_QR))
         return;
     tally_query(&w->tally, u->index, now - w->zero_ns, world_alive(w));
-    w->tally.other_queries +=
-        now >= w->zero_ns && zone_find(&query.question.name).kind == ZONE_OTHER;
+    zone_id id = zone_find(&query.question.name);
+    w->tally.other_queries += now >= w->zero_ns && id.kind == ZONE_OTHER;
+    w->tally.queries_denied += now >= w->zero_ns && now < w->end_ns && world_denies(w, id, now);
     if (scene_fault_is_death(u->fault) ||
         (u->fault == FAULT_LOSS && !conn_id && sb_rand_chance(&u->rand, LOSS_PERMILLE)))
         return;
+    zone_note_denied(&w->zone, id, now);
     reply *r = sb_new(reply);
     if (!r)
         return;

@@ -78,4 +78,13 @@ static inline bool world_alive(const world *w)
              scene_fault_is_death(w->upstreams[1].fault));
 }
 
+/* True when a living upstream denies a name that was known: the primary lies, or it is deleted. */
+static inline bool world_denies(const world *w, zone_id id, int64_t now_ns)
+{
+    if (id.kind != ZONE_KNOWN || id.suffixed || !world_alive(w))
+        return false;
+    return w->upstreams[0].fault == FAULT_DENY ||
+           (zone_is_mortal(id.index) && now_ns >= w->zone.deleted_ns);
+}
+
 #endif

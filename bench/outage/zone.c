@@ -6,6 +6,9 @@
 
 #include "dns/rdata.h"
 
+/* Every known name is asked about every five seconds, and its TTL is one. */
+#define ASKED_WITHIN_NS INT64_C(6000000000)
+
 static const char known_suffix[] = "known.example.net";
 static const char new_suffix[] = "new.example.net";
 static const char search_suffix[] = "svc.cluster.example.com";
@@ -26,6 +29,8 @@ void zone_init(zone *z)
                 .delete_grace_ns = grace,
                 .delete_grace_alive_ns = grace,
                 .change_grace_ns = grace};
+    for (size_t i = 0; i < ZONE_KNOWN_COUNT; i++)
+        z->denied_ns[i] = ZONE_NEVER;
 }
 
 void zone_name(zone_id id, sb_name *ret_name)
@@ -84,6 +89,13 @@ bool zone_address(zone_id id, uint16_t type, unsigned version, sb_addr *ret_addr
     uint8_t v6[16] = {0x20, 0x01, 0x0d, 0xb8, known ? (uint8_t)version : 16, [14] = high, low};
     *ret_addr = type == SB_TYPE_A ? sb_addr_4(v4, 0) : sb_addr_6(v6, 0);
     return true;
+}
+
+void zone_note_denied(zone *z, zone_id id, int64_t now_ns)
+{
+    if (id.kind == ZONE_KNOWN && !id.suffixed && zone_is_mortal(id.index) &&
+        now_ns >= z->deleted_ns && now_ns < z->denied_ns[id.index])
+        z->denied_ns[id.index] = now_ns;
 }
 
 size_t zone_reply(const zone *z, const sb_msg *query, zone_lie lie, int64_t now_ns, void *buffer,
@@ -148,7 +160,10 @@ zone_verdict zone_judge(const zone *z, zone_id id, uint16_t type, const zone_see
         int64_t grace =
             zone_endpoint_survives(id.index) ? z->delete_grace_alive_ns : z->delete_grace_ns;
         *ret_was_old = seen->count > 0;
-        bool late = asked_ns >= z->deleted_ns + grace;
+        /* A name that nobody asked about upstream in so long is late in any case. */
+        int64_t latest = z->deleted_ns + ASKED_WITHIN_NS, first = z->denied_ns[id.index];
+        int64_t from = !z->confirms ? z->deleted_ns : first < latest ? first : latest;
+        bool late = asked_ns >= from + grace;
         if (seen->count == 0)
             return late ? VERDICT_EMPTY : VERDICT_RIGHT;
         if (late)

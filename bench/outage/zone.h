@@ -30,10 +30,13 @@ typedef struct zone_id {
 typedef struct zone {
     int64_t changed_ns;
     int64_t deleted_ns;
-    /* How long after a deletion the address may still be served; the second for names whose
-     * endpoint lives. */
+    /* When an upstream was first asked about the deleted name: nobody can know before. */
+    int64_t denied_ns[ZONE_KNOWN_COUNT];
+    /* How long after a deletion the address may still be served, and then after the first denial
+     * where deletions are to be confirmed; the second for names whose endpoint lives. */
     int64_t delete_grace_ns;
     int64_t delete_grace_alive_ns;
+    bool confirms; /* names are protected */
     int64_t change_grace_ns;
 } zone;
 
@@ -70,6 +73,8 @@ bool zone_endpoint_survives(uint32_t known_index);
 /* version: 1, or 2 after EVENT_CHANGE. New names have one version. False when the name has no
  * address of that type. */
 bool zone_address(zone_id id, uint16_t type, unsigned version, sb_addr *ret_addr);
+/* A living upstream was asked about the name. */
+void zone_note_denied(zone *z, zone_id id, int64_t now_ns);
 /* The reply's size, or 0 when the buffer is too small. */
 size_t zone_reply(const zone *z, const sb_msg *query, zone_lie lie, int64_t now_ns, void *buffer,
                   size_t capacity);

@@ -102,6 +102,7 @@ SB_MUST_USE sb_status sb_cli_read_file(const char *path, size_t max, uint8_t **r
 typedef struct sb_asked {
     sb_question question; /* in */
     bool answered;
+    bool is_final;       /* nothing the cache file knows takes its place */
     sb_edge_reply reply; /* when answered */
     sb_status status;    /* when not */
 } sb_asked;

@@ -39,6 +39,7 @@ static void receive_all(sb_world *world, sb_asked *asked, size_t count, uint16_t
                         sb_ns deadline, sb_ask_grace *grace);
 static bool all_answered(const sb_asked *asked, size_t count);
 static bool is_failure(const sb_asked *asked);
+static bool is_verdict(const sb_edge_reply *reply);
 static bool from_cache(sb_cli *cli, sb_asked *asked, bool stale_too);
 static bool known_stale(sb_cli *cli, const sb_asked *asked, size_t count);
 static bool make_reply(sb_cli *cli, sb_asked *asked, const sb_edge_hit *hit);
@@ -76,7 +77,7 @@ void sb_cli_ask(sb_cli *cli, sb_asked *asked, size_t count, uint8_t ask, sb_ask_
         begin_local(cli, deadline); /* the daemon went away in the middle */
     }
     for (size_t i = 0; i < count && !(ask & SB_ASK_NO_DEGRADED); i++)
-        if (is_failure(&asked[i]))
+        if (!asked[i].is_final && is_failure(&asked[i]))
             (void)from_cache(cli, &asked[i], true);
 }
 
@@ -258,6 +259,7 @@ static void receive_all(sb_world *world, sb_asked *asked, size_t count, uint16_t
         }
         asked[index].reply = reply;
         asked[index].answered = true;
+        asked[index].is_final = world->with_daemon || is_verdict(&reply);
         sb_ns wait = grace ? grace(asked, count) : SB_NEVER;
         sb_ns now = sb_edge_now();
         if (wait != SB_NEVER && now + wait < deadline)
@@ -278,6 +280,13 @@ static bool is_failure(const sb_asked *asked)
     sb_outcome outcome = sb_asked_outcome(asked);
     return outcome != SB_OUTCOME_OK && outcome != SB_OUTCOME_NXDOMAIN &&
            outcome != SB_OUTCOME_NODATA;
+}
+
+/* Blocked, censored, filtered or prohibited: somebody wants it so. */
+static bool is_verdict(const sb_edge_reply *reply)
+{
+    int ede = sb_edns_ede(&reply->msg.edns);
+    return ede >= 15 && ede <= SB_EDE_PROHIBITED;
 }
 
 /* Replaces what there is by what the file knows. */

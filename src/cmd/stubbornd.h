@@ -48,7 +48,7 @@ typedef struct sb_daemon {
     sb_timer count;  /* while the entries of the cache file are counted */
     sb_timer ending; /* while answers under way are waited for */
     sb_ns end_by;
-    bool is_ending, fault_told;
+    bool is_ending, workers_ended, fault_told;
 } sb_daemon;
 
 /* stubbornd_config.c: file, environment, freeze. Owned. path NULL: the default, absent is fine;

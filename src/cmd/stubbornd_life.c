@@ -16,7 +16,7 @@
 #define RESOLV_CONF "/etc/resolv.conf"
 #define HOSTS "/etc/hosts"
 #define RESOLV_CONF_MAX ((size_t)64 * 1024)
-#define END_WITHIN (4 * SB_S) /* of the 5 s a clean end may take */
+#define END_WITHIN (2 * SB_S) /* of the 5 s a clean end may take */
 #define END_LOOK (10 * SB_MS)
 /* A file of 64 MiB has some 100,000 buckets: counted in 8 s, under a millisecond at a time. */
 #define COUNT_BUCKETS 256
@@ -433,14 +433,12 @@ static void tell_fixed(const sb_settings *started, const sb_settings *now, sb_te
         }
 }
 
-/* Workers first: what they pass on until then is still answered. */
+/* Workers go on with what is known: nobody waits at a deaf socket for the last answers. */
 static void begin_end(sb_daemon *d)
 {
     d->is_ending = true;
     sb_log(MAIN, INFO, "ending", "questions=%zu", sb_engine_flights(d->engine));
     sb_daemon_notify("STOPPING=1");
-    if (d->workers)
-        sb_workers_stop(d->workers);
     d->end_by = sb_env_now(d->env) + END_WITHIN;
     sb_timer_set(d->env, &d->ending, sb_env_now(d->env));
 }
@@ -449,9 +447,14 @@ static void look_for_end(sb_timer *timer)
 {
     sb_daemon *d = sb_container_of(timer, sb_daemon, ending);
     sb_ns now = sb_env_now(d->env);
-    if (sb_dns_front_quiesce(d->front)) {
+    bool quiet = sb_dns_front_quiesce(d->front);
+    if (quiet && (!d->workers || d->workers_ended)) {
         sb_uv_env_stop(d->uv);
         return;
+    }
+    if (quiet) { /* what they had passed on is answered before the next look */
+        sb_workers_stop(d->workers);
+        d->workers_ended = true;
     }
     if (now >= d->end_by)
         sb_dns_front_give_up(d->front); /* these replies leave before the next look */

@@ -156,6 +156,7 @@ typedef struct sb_settings {
         sb_share share;
         const char *share_group;
         uint32_t ttl_min_s, ttl_max_s, negative_ttl_max_s;
+        bool ttl_max_by_variable; /* DNS_CACHE_TTL, not the file */
         sb_ns keep, recheck;
         uint32_t stale_ttl_s;
         sb_ns patience; /* -1 = auto */

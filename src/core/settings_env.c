@@ -76,6 +76,7 @@ static sb_status take_cache_ttl(reading *r)
         ttl / SB_S > SB_TTL_SETTING_MAX_S)
         return refuse(r, "a number of whole seconds up to 31536000 is expected");
     r->settings->cache.ttl_max_s = (uint32_t)(ttl / SB_S);
+    r->settings->cache.ttl_max_by_variable = true;
     return SB_OK;
 }
 

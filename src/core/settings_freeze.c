@@ -150,8 +150,9 @@ static sb_status check_servers(const sb_settings *s, const sb_server_setting *se
 static sb_status check_numbers(const sb_settings *s, sb_why *why)
 {
     if (s->cache.ttl_min_s > s->cache.ttl_max_s)
-        return complain(why, NULL, "cache.ttl_min: %us is above cache.ttl_max (%us)",
-                        s->cache.ttl_min_s, s->cache.ttl_max_s);
+        return complain(why, NULL, "cache.ttl_min: %us is above %s (%us)", s->cache.ttl_min_s,
+                        s->cache.ttl_max_by_variable ? "DNS_CACHE_TTL" : "cache.ttl_max",
+                        s->cache.ttl_max_s);
     if (s->health.degraded_permille > s->health.unhealthy_permille)
         return complain(why, NULL, "health.degraded: the level is above health.unhealthy");
     return SB_OK;

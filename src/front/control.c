@@ -11,6 +11,9 @@
 #include "front/control_private.h"
 #include "front/view.h"
 
+/* Between two slices of one request. */
+#define SLICE_EVERY (1 * SB_MS)
+
 typedef struct client {
     sb_list link;
     sb_control *control;
@@ -19,6 +22,8 @@ typedef struct client {
     int64_t group; /* the control group when it connected; -1: none */
     bool paused;
     bool ending; /* close once everything is written */
+    sb_control_request request;
+    sb_timer working; /* armed: request goes on, the next line waits */
     sb_text in;
     size_t searched; /* of in: no newline there */
     sb_text out;
@@ -29,6 +34,12 @@ static void accepted(void *owner, sb_socket listener, sb_socket stream, const sb
 static void received(void *owner, sb_socket socket, const uint8_t *bytes, size_t size);
 static void drained(void *owner, sb_socket socket);
 static void closed(void *owner, sb_socket socket, sb_status why);
+static void work_on(sb_timer *timer);
+static void request_begin(sb_control *control, const char *line, size_t size, bool allowed,
+                          sb_control_request *ret_request);
+static bool request_slice(sb_control_request *request);
+static void request_end(sb_control_request *request, sb_text *ret_line);
+static void request_drop(sb_control_request *request);
 static bool allowed(const client *c);
 static void client_free(client *c);
 static bool serve(client *c);
@@ -62,8 +73,7 @@ sb_status sb_control_new(const sb_control_options *options, sb_control **ret, sb
         if (status != SB_OK) {
             sb_free(control);
             return sb_why_set(why, status, "cannot listen on the control socket %s: %s",
-                              options->path,
-                              inner.text[0] ? inner.text : sb_status_text(status));
+                              options->path, inner.text[0] ? inner.text : sb_status_text(status));
         }
     }
     *ret = control;
@@ -88,27 +98,56 @@ void sb_control_regroup(sb_control *control, int64_t group)
 void sb_control_line(sb_control *control, const char *line, size_t size, bool allowed,
                      sb_text *ret_line)
 {
+    sb_control_request request;
+    request_begin(control, line, size, allowed, &request);
+    while (!request_slice(&request))
+        ;
+    request_end(&request, ret_line);
+}
+
+static void request_begin(sb_control *control, const char *line, size_t size, bool allowed,
+                          sb_control_request *ret_request)
+{
     json_error_t error;
     sb_control_request request = {.control = control};
     json_t *body = json_loadb(line, size, JSON_REJECT_DUPLICATES, &error);
     const char *verb = json_string_value(json_object_get(body, "verb"));
     request.body = body;
-    if (!body) {
+    if (!body)
         (void)sb_why_set(&request.why, SB_INVALID, "the line is not JSON: %s at column %d",
                          error.text, error.column);
-        error_line(request.why.text, ret_line);
-    } else if (!verb) {
-        error_line("a request is an object with the text \"verb\"", ret_line);
-    } else if (!sb_control_run(&request, verb, allowed)) {
-        error_line(request.why.text, ret_line);
-    } else if (json_object_set_new(request.result, "ok", json_true()) != 0 ||
-               !sb_view_print(json_incref(request.result), ret_line)) {
+    else if (!verb)
+        (void)sb_why_set(&request.why, SB_INVALID, "a request is an object with the text \"verb\"");
+    request.failed = !body || !verb || !sb_control_run(&request, verb, allowed);
+    *ret_request = request;
+}
+
+/* True when nothing is left to do. */
+static bool request_slice(sb_control_request *request)
+{
+    return request->failed || !request->work || request->work->slice(request);
+}
+
+static void request_end(sb_control_request *request, sb_text *ret_line)
+{
+    if (request->failed) {
+        error_line(request->why.text, ret_line);
+    } else if (json_object_set_new(request->result, "ok", json_true()) != 0 ||
+               !sb_view_print(json_incref(request->result), ret_line)) {
         sb_text_fini(ret_line);
         *ret_line = (sb_text){0};
         error_line("no memory for this answer", ret_line);
     }
-    json_decref(request.result);
-    json_decref(body);
+    request_drop(request);
+}
+
+static void request_drop(sb_control_request *request)
+{
+    if (request->work)
+        request->work->free(request->work);
+    json_decref(request->result);
+    json_decref(request->body);
+    *request = (sb_control_request){0};
 }
 
 static void accepted(void *owner, sb_socket listener, sb_socket stream, const sb_peer *peer)
@@ -121,6 +160,7 @@ static void accepted(void *owner, sb_socket listener, sb_socket stream, const sb
     c->control = control;
     c->socket = stream;
     c->peer = *peer;
+    sb_timer_init(&c->working, work_on);
     c->group = control->options.group;
     c->in.limit = SB_CONTROL_LINE_MAX * 2;
     c->out.limit = SB_CONTROL_LINE_MAX * 16;
@@ -179,6 +219,8 @@ static void client_free(client *c)
 {
     sb_control *control = c->control;
     control->env->ops->close(control->env, c->socket);
+    sb_timer_stop(control->env, &c->working);
+    request_drop(&c->request);
     sb_list_remove(&c->link);
     control->client_count--;
     sb_text_fini(&c->in);
@@ -191,7 +233,7 @@ static void client_free(client *c)
 static bool serve(client *c)
 {
     size_t at = 0;
-    while (c->out.size == 0 && !c->ending && c->in.size > at) {
+    while (c->out.size == 0 && !c->ending && !sb_timer_armed(&c->working) && c->in.size > at) {
         const char *line = c->in.data + at;
         size_t skip = c->searched > at ? c->searched - at : 0;
         const char *end = memchr(line + skip, '\n', c->in.size - at - skip);
@@ -200,9 +242,15 @@ static bool serve(client *c)
             error_line("a line is at most 1 MiB", &c->out);
             c->ending = true;
         } else if (end) {
-            sb_control_line(c->control, line, size, allowed(c), &c->out);
+            request_begin(c->control, line, size, allowed(c), &c->request);
             at += size + 1;
             c->searched = at;
+            if (!request_slice(&c->request)) {
+                sb_timer_set(c->control->env, &c->working,
+                             sb_env_now(c->control->env) + SLICE_EVERY);
+                break;
+            }
+            request_end(&c->request, &c->out);
         } else {
             c->searched = c->in.size;
             break;
@@ -220,12 +268,26 @@ static bool serve(client *c)
             c->in = (sb_text){.limit = SB_CONTROL_LINE_MAX * 2};
         }
     }
-    bool pause = c->out.size > 0;
+    bool pause = c->out.size > 0 || sb_timer_armed(&c->working);
     if (pause != c->paused) {
         c->paused = pause;
         c->control->env->ops->stream_pause(c->control->env, c->socket, pause);
     }
     return true;
+}
+
+static void work_on(sb_timer *timer)
+{
+    client *c = sb_container_of(timer, client, working);
+    sb_env *env = c->control->env;
+    if (!request_slice(&c->request)) {
+        sb_timer_set(env, timer, sb_env_now(env) + SLICE_EVERY);
+        return;
+    }
+    request_end(&c->request, &c->out);
+    sb_text_add_bytes(&c->out, "\n", 1);
+    if (flush(c))
+        (void)serve(c);
 }
 
 /* In pieces, each once the last has left: the env takes no more than it has room for. False: the

@@ -10,23 +10,29 @@
 #include "front/view.h"
 #include "resolve/strategy.h"
 
+/* Of one slice: well under a millisecond where entries are small, a few where they are huge. */
+#define SLICE_ENTRIES 32
+
 typedef struct loading {
+    sb_control_work work; /* first */
     sb_engine *engine;
     sb_clock clock;
     sb_l1_buffer *buffer;
+    size_t at; /* entries judged */
     json_int_t loaded, older, refused;
     sb_why first; /* what was wrong with the first refused one */
 } loading;
 
 static json_t *message_of(const sb_l1_entry *entry);
 static json_int_t wall_ms(sb_engine *engine, const sb_clock *clock, sb_tick tick);
+static bool load_slice(sb_control_request *request);
+static void load_free(sb_control_work *work);
 static void load_entry(loading *l, const json_t *value, size_t number);
 static const char *load_checked(loading *l, const json_t *value, uint8_t *message, size_t size);
 static const char *store(loading *l, const json_t *value, const sb_question *question,
                          sb_answer *answer);
 static sb_l1_life life_of(loading *l, const sb_policy *policy, const sb_answer *answer,
                           sb_ns learned);
-static bool other_pin(void *context, const sb_pin_info *pin);
 static void provenance_of(const json_t *value, sb_answer *answer);
 static bool from_hex(const char *text, size_t size, uint8_t *ret_bytes);
 static int nibble(char c);
@@ -47,8 +53,8 @@ json_t *sb_control_dump_entry(sb_engine *engine, const sb_l1_entry *entry)
     bool unknown = entry->flags & SB_L1_AGE_UNKNOWN;
     return json_pack(
         "{s:o, s:s, s:b, s:b, s:o, s:I, s:I, s:I, s:I, s:s, s:o, s:I, s:o}", "name",
-        sb_view_name(&name), "type", sb_type_text(type_number, type), "do", entry->dnssec_ok,
-        "cd", entry->checking_disabled, "learned_ms",
+        sb_view_name(&name), "type", sb_type_text(type_number, type), "do", entry->dnssec_ok, "cd",
+        entry->checking_disabled, "learned_ms",
         unknown ? json_null() : json_integer(wall_ms(engine, &clock, entry->life.learned)),
         "due_ms", wall_ms(engine, &clock, entry->life.due), "expires_ms",
         wall_ms(engine, &clock, entry->life.expires), "stale_until_ms",
@@ -61,23 +67,45 @@ json_t *sb_control_dump_entry(sb_engine *engine, const sb_l1_entry *entry)
 
 bool sb_control_load(sb_control_request *request)
 {
-    const json_t *entries = json_object_get(request->body, "entries");
-    sb_engine *engine = request->control->engine;
-    loading l = {.engine = engine};
-    if (!json_is_array(entries)) {
+    if (!json_is_array(json_object_get(request->body, "entries"))) {
         (void)sb_why_set(&request->why, SB_INVALID, "entries must be a list as dump gives it");
         return false;
     }
-    l.buffer = sb_alloc(sizeof(*l.buffer));
-    sb_engine_env(engine)->ops->clock(sb_engine_env(engine), &l.clock);
-    for (size_t i = 0; l.buffer && i < json_array_size(entries); i++)
-        load_entry(&l, json_array_get(entries, i), i + 1);
-    request->result = json_pack("{s:I, s:I, s:I}", "loaded", l.loaded, "older", l.older,
-                                "refused", l.refused);
-    if (l.refused > 0 && request->result)
-        json_object_set_new(request->result, "first_refused", sb_view_string(l.first.text));
-    sb_free(l.buffer);
+    loading *l = sb_new(loading);
+    if (!l)
+        return true;
+    l->work = (sb_control_work){.slice = load_slice, .free = load_free};
+    l->engine = request->control->engine;
+    l->buffer = sb_alloc(sizeof(*l->buffer));
+    request->work = &l->work;
     return true;
+}
+
+static bool load_slice(sb_control_request *request)
+{
+    loading *l = (loading *)request->work;
+    const json_t *entries = json_object_get(request->body, "entries");
+    size_t count = json_array_size(entries);
+    if (!l->buffer)
+        return true;
+    sb_engine_env(l->engine)->ops->clock(sb_engine_env(l->engine), &l->clock);
+    for (unsigned i = 0; i < SLICE_ENTRIES && l->at < count; i++) {
+        load_entry(l, json_array_get(entries, l->at), l->at + 1);
+        l->at++;
+    }
+    if (l->at < count)
+        return false;
+    request->result =
+        json_pack("{s:I, s:I, s:I}", "loaded", l->loaded, "older", l->older, "refused", l->refused);
+    if (l->refused > 0 && request->result)
+        json_object_set_new(request->result, "first_refused", sb_view_string(l->first.text));
+    return true;
+}
+
+static void load_free(sb_control_work *work)
+{
+    sb_free(((loading *)work)->buffer);
+    sb_free(work);
 }
 
 /* The whole message in hexadecimal: any DNS tool reads it. */
@@ -90,8 +118,7 @@ static json_t *message_of(const sb_l1_entry *entry)
     sb_write_u16(&w, 0);
     sb_write_u16(&w, (uint16_t)(SB_FLAG_QR | SB_FLAG_RD | SB_FLAG_RA |
                                 (entry->flags & SB_L1_AD ? SB_FLAG_AD : 0) |
-                                (entry->checking_disabled ? SB_FLAG_CD : 0) |
-                                (entry->rcode & 15)));
+                                (entry->checking_disabled ? SB_FLAG_CD : 0) | (entry->rcode & 15)));
     sb_write_u16(&w, 1);
     sb_write_u16(&w, entry->ancount);
     sb_write_u16(&w, entry->nscount);
@@ -147,9 +174,8 @@ static const char *load_checked(loading *l, const json_t *value, uint8_t *messag
         return "not a question that is cached";
     if (sb_answer_from_msg(&question, &msg, &answer) != SB_OK)
         return "the message does not answer its question";
-    const char *wrong = answer->kind == SB_KIND_FAILURE
-                            ? "failures are not loaded"
-                            : store(l, value, &question, answer);
+    const char *wrong = answer->kind == SB_KIND_FAILURE ? "failures are not loaded"
+                                                        : store(l, value, &question, answer);
     sb_answer_unref(answer);
     return wrong;
 }
@@ -182,9 +208,9 @@ static const char *store(loading *l, const json_t *value, const sb_question *que
         l->older++;
         return NULL;
     }
-    sb_name name = question->name;
-    bool unpinned = sb_engine_each_pin(l->engine, other_pin, &name);
-    uint16_t flags = sb_policy_flags(&policy, answer, !unpinned);
+    sb_pin_info pin;
+    bool pinned = sb_engine_pin_of(l->engine, &question->name, &pin);
+    uint16_t flags = sb_policy_flags(&policy, answer, pinned);
     if (sb_l1_put(l1, &key, answer, &life, flags) != SB_OK)
         return "it does not fit into the cache";
     l->loaded++;
@@ -205,17 +231,11 @@ static sb_l1_life life_of(loading *l, const sb_policy *policy, const sb_answer *
                             .expires = now,
                             .stale_until = now + (fresh.stale_until - fresh.expires)};
     const sb_ns tick = SB_S / SB_TICKS_PER_S;
-    return (sb_l1_life){
-        .learned = sb_l1_tick_at(l1, learned),
-        .due = sb_l1_tick_at(l1, learned + (fresh.due - now) * tick),
-        .expires = sb_l1_tick_at(l1, learned + (fresh.expires - now) * tick),
-        .stale_until = sb_l1_tick_at(l1, learned + (fresh.stale_until - now) * tick)};
-}
-
-/* Stops, and so makes the walk false, at the name. */
-static bool other_pin(void *context, const sb_pin_info *pin)
-{
-    return !sb_name_equal(&pin->name, context);
+    return (sb_l1_life){.learned = sb_l1_tick_at(l1, learned),
+                        .due = sb_l1_tick_at(l1, learned + (fresh.due - now) * tick),
+                        .expires = sb_l1_tick_at(l1, learned + (fresh.expires - now) * tick),
+                        .stale_until =
+                            sb_l1_tick_at(l1, learned + (fresh.stale_until - now) * tick)};
 }
 
 static void provenance_of(const json_t *value, sb_answer *answer)

@@ -20,14 +20,25 @@ struct sb_control {
     unsigned client_count;
 };
 
-/* One request. The verb sets result (an object, owned by the caller), or why: an error. */
+/* What a verb does that takes longer than one turn of the loop may. */
+typedef struct sb_control_work sb_control_work;
+
+/* One request. The verb sets result (an object, owned by the caller), or work, or why: an error. */
 typedef struct sb_control_request {
     sb_control *control;
-    const json_t *body;
+    json_t *body;
     bool names; /* may be shown; set by sb_control_run */
+    bool failed;
     json_t *result;
+    sb_control_work *work; /* NULL: done */
     sb_why why;
 } sb_control_request;
+
+struct sb_control_work {
+    /* About a millisecond of it; true when that was the last, and result is set. */
+    bool (*slice)(sb_control_request *request);
+    void (*free)(sb_control_work *work);
+};
 
 /* Carries the request out. False: why says what is wrong with it. */
 bool sb_control_run(sb_control_request *request, const char *verb, bool allowed);

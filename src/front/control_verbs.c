@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "dns/rdata.h"
 #include "front/control_private.h"
 #include "front/view.h"
@@ -89,7 +90,7 @@ bool sb_control_run(sb_control_request *request, const char *name, bool allowed)
             return false;
         if (kind == CHANGES)
             sb_log(CONTROL, INFO, "done", "verb=%s", verbs[i].name);
-        return request->result || refuse(request, "no memory for this answer");
+        return request->result || request->work || refuse(request, "no memory for this answer");
     }
     (void)sb_why_set(&request->why, SB_INVALID, "there is no verb %s", SB_Q(name));
     return false;
@@ -229,11 +230,37 @@ static bool run_dump(sb_control_request *request)
     return sb_control_list(request, true);
 }
 
+typedef struct pin_list {
+    sb_control_work work; /* first */
+    uint64_t cursor;
+    json_t *pins;
+} pin_list;
+
+static bool list_pins(sb_control_request *request)
+{
+    pin_list *list = (pin_list *)request->work;
+    if (sb_view_pins(request->control->engine, &list->cursor, list->pins))
+        return false;
+    sb_engine *engine = request->control->engine;
+    request->result = json_pack("{s:O, s:o, s:o}", "pins", list->pins, "life",
+                                sb_view_custodies(engine), "trail", sb_view_trail(engine, NULL));
+    return true;
+}
+
+static void free_pins(sb_control_work *work)
+{
+    json_decref(((pin_list *)work)->pins);
+    sb_free(work);
+}
+
 static bool run_pins(sb_control_request *request)
 {
-    sb_engine *engine = request->control->engine;
-    request->result = json_pack("{s:o, s:o, s:o}", "pins", sb_view_pins(engine), "life",
-                                sb_view_custodies(engine), "trail", sb_view_trail(engine, NULL));
+    pin_list *list = sb_new(pin_list);
+    if (!list)
+        return true;
+    list->work = (sb_control_work){.slice = list_pins, .free = free_pins};
+    list->pins = json_array();
+    request->work = &list->work;
     return true;
 }
 

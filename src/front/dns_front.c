@@ -136,8 +136,6 @@ void sb_dns_front_datagram(sb_dns_front *front, const uint8_t *bytes, size_t siz
                            const sb_addr *client, const sb_addr *local, sb_dns_reply_sink *reply,
                            void *context, uint64_t tag)
 {
-    if (front->quiescing)
-        return;
     sb_dns_origin origin = {
         .client = *client, .sink = reply, .context = context, .tag = tag};
     if (local)

@@ -36,7 +36,8 @@ typedef void sb_dns_reply_sink(void *context, uint64_t tag, const sb_addr *to, c
 void sb_dns_front_datagram(sb_dns_front *front, const uint8_t *bytes, size_t size,
                            const sb_addr *client, const sb_addr *local, sb_dns_reply_sink *reply,
                            void *context, uint64_t tag);
-/* Stop accepting; answers under way are still sent. True when nothing is under way any more. */
+/* Take no more connections; answers under way are still sent, and datagrams get what is known at
+ * once or SERVFAIL. True when nothing is under way any more. */
 bool sb_dns_front_quiesce(sb_dns_front *front);
 /* Answers everything under way with SERVFAIL: time is up. After sb_dns_front_quiesce. */
 void sb_dns_front_give_up(sb_dns_front *front);
@@ -45,8 +46,12 @@ void sb_dns_front_give_up(sb_dns_front *front);
 #define SB_FRONT_TCP_PER_CLIENT                                                                    \
     64 /* connections of one address (loopback excepted: SB_FRONT_TCP_MAX) */
 #define SB_FRONT_TCP_IDLE_S 10
+#define SB_FRONT_UNIX_PER_USER 256 /* beyond, that user's own one idle longest is closed */
 #define SB_FRONT_PIPELINE_MAX 64   /* questions under way on one connection: reading pauses */
-#define SB_FRONT_CLIENT_MAX 1024   /* UDP questions under way of one address: dropped beyond */
-#define SB_FRONT_QUERIES_MAX 16384 /* in all */
+/* UDP questions under way of one address, of loopback (a whole machine), and questions in all.
+ * Beyond, what is known at once is answered, and the rest with SERVFAIL. */
+#define SB_FRONT_CLIENT_MAX 1024
+#define SB_FRONT_LOOPBACK_MAX 12288
+#define SB_FRONT_QUERIES_MAX 16384
 
 #endif

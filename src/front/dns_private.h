@@ -66,6 +66,7 @@ typedef struct sb_dns_pending {
     sb_query_info info;
     sb_dns_origin origin;
     sb_dns_client *client; /* datagrams only */
+    bool limited;          /* for want of room, only what is known at once is an answer */
 } sb_dns_pending;
 
 /* One connection, TCP or Unix. */
@@ -76,12 +77,13 @@ struct sb_dns_stream {
     sb_socket socket;
     sb_addr remote, local;
     bool is_unix;
+    uint32_t uid; /* Unix: of the peer */
     bool refused; /* not in listen.allow: one REFUSED, then the end */
     bool paused;
     bool ended; /* the client asks no more: closed when everything is answered and sent */
-    bool busy; /* its bytes are being walked: a close leaves the memory to the walker */
+    bool busy;  /* its bytes are being walked: a close leaves the memory to the walker */
     bool dead;
-    sb_ns active_at; /* whole message in, or reply out: trickled bytes keep nothing alive */
+    sb_ns active_at;       /* whole message in, or reply out: trickled bytes keep nothing alive */
     sb_dns_client *client; /* NULL: Unix */
     unsigned under_way;
     uint8_t *buffer; /* bytes not yet walked */
@@ -97,6 +99,8 @@ typedef struct sb_dns_listener {
 } sb_dns_listener;
 
 #define SB_DNS_SLAB 64
+/* Room for questions beyond the limit, which end in the turn they came in. */
+#define SB_DNS_RESERVE (4 * SB_DNS_SLAB)
 typedef struct sb_dns_slab {
     struct sb_dns_slab *next;
     sb_dns_pending items[SB_DNS_SLAB];
@@ -115,8 +119,8 @@ struct sb_dns_front {
     sb_list tcp, unix_streams; /* of sb_dns_stream.link */
     unsigned tcp_count, unix_count;
     sb_timer idle;
-    sb_list datagrams;     /* of sb_dns_pending.link */
-    sb_list free_pending;  /* of sb_dns_pending.link */
+    sb_list datagrams;    /* of sb_dns_pending.link */
+    sb_list free_pending; /* of sb_dns_pending.link */
     sb_dns_slab *slabs;
     unsigned pending_max, pending_count;
     sb_l1_buffer scratch;

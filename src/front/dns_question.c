@@ -10,13 +10,15 @@
 #define ANY_TTL_S 3789
 #define TYPE_HINFO 13
 #define PROVENANCE_BYTES 512
+#define TOO_MANY "too many questions under way"
+#define ENDING "the resolver is ending"
 
 static bool refuse_outsider(sb_dns_front *front, const sb_dns_origin *origin);
 static bool rule(sb_dns_front *front, const sb_query_info *info, const sb_dns_origin *origin);
-static void answer_any(sb_dns_front *front, const sb_query_info *info,
-                       const sb_dns_origin *origin);
-static bool answer_hit(sb_dns_front *front, const sb_query_info *info,
-                       const sb_dns_origin *origin);
+static void answer_any(sb_dns_front *front, const sb_query_info *info, const sb_dns_origin *origin);
+static bool answer_hit(sb_dns_front *front, const sb_query_info *info, const sb_dns_origin *origin);
+static bool is_limited(sb_dns_front *front, const sb_dns_origin *origin,
+                       sb_dns_client **ret_client);
 static void ask(sb_dns_front *front, const sb_query_info *info, const sb_dns_origin *origin);
 static void settled(sb_op *op);
 static size_t encode(sb_dns_pending *pending);
@@ -33,8 +35,9 @@ bool sb_dns_message(sb_dns_front *front, const uint8_t *bytes, size_t size,
                     const sb_dns_origin *origin)
 {
     bool is_unix = origin->stream && origin->stream->is_unix;
-    count(front, is_unix ? SB_COUNT_FRONT_UNIX :
-                 origin->stream ? SB_COUNT_FRONT_TCP : SB_COUNT_FRONT_UDP);
+    count(front, is_unix          ? SB_COUNT_FRONT_UNIX
+                 : origin->stream ? SB_COUNT_FRONT_TCP
+                                  : SB_COUNT_FRONT_UDP);
     bool outsider = !is_unix && !sb_dns_access_allows(front->settings, &origin->client);
     if (outsider && !refuse_outsider(front, origin))
         return false;
@@ -81,8 +84,8 @@ void sb_dns_pending_give_up(sb_dns_pending *pending)
     sb_dns_front *front = pending->front;
     sb_dns_origin origin = pending->origin;
     sb_op_cancel(&pending->query.op);
-    size_t size = sb_reply_error(&pending->info, SB_RCODE_SERVFAIL, SB_EDE_NOT_READY,
-                                 "the resolver is ending", front->out + 2, SB_MSG_MAX);
+    size_t size = sb_reply_error(&pending->info, SB_RCODE_SERVFAIL, SB_EDE_NOT_READY, ENDING,
+                                 front->out + 2, SB_MSG_MAX);
     pending_release(front, pending);
     if (send_reply(front, &origin, size) && origin.stream)
         sb_dns_stream_resume(origin.stream);
@@ -173,39 +176,57 @@ static bool answer_hit(sb_dns_front *front, const sb_query_info *info, const sb_
     return true;
 }
 
+/* Who has too much under way, or comes when all have, is not kept waiting in silence: other
+ * programs stand behind the same address. */
+static bool is_limited(sb_dns_front *front, const sb_dns_origin *origin, sb_dns_client **ret_client)
+{
+    unsigned most =
+        sb_addr_is_loopback(&origin->client) ? SB_FRONT_LOOPBACK_MAX : SB_FRONT_CLIENT_MAX;
+    if (front->quiescing)
+        return true;
+    if (front->pending_count >= SB_FRONT_QUERIES_MAX) {
+        count(front, SB_COUNT_LIMIT_QUESTIONS);
+        return true;
+    }
+    if (origin->stream)
+        return false;
+    sb_dns_client *client = sb_dns_client_get(&front->access, &origin->client);
+    if (!client || client->questions >= most) {
+        count(front, client ? SB_COUNT_LIMIT_CLIENT : SB_COUNT_LIMIT_QUESTIONS);
+        return true;
+    }
+    client->questions++;
+    *ret_client = client;
+    return false;
+}
+
 static void ask(sb_dns_front *front, const sb_query_info *info, const sb_dns_origin *origin)
 {
     sb_dns_client *client = NULL;
-    if (!origin->stream) {
-        client = sb_dns_client_get(&front->access, &origin->client);
-        if (!client || client->questions >= SB_FRONT_CLIENT_MAX) {
-            count(front, client ? SB_COUNT_LIMIT_CLIENT : SB_COUNT_LIMIT_QUESTIONS);
-            return;
-        }
-    }
+    bool limited = is_limited(front, origin, &client);
     sb_dns_pending *pending = pending_new(front);
     if (!pending) {
-        count(front, SB_COUNT_LIMIT_QUESTIONS);
-        if (client)
+        if (client) {
+            client->questions--;
             sb_dns_client_put(&front->access, client);
-        else
-            send_error(front, info, origin, SB_RCODE_SERVFAIL, SB_EDE_NOT_READY,
-                       "too many questions under way");
+        }
+        send_error(front, info, origin, SB_RCODE_SERVFAIL, SB_EDE_NOT_READY, TOO_MANY);
         return;
     }
     pending->front = front;
     pending->info = *info;
     pending->origin = *origin;
     pending->client = client;
+    pending->limited = limited;
     if (origin->stream)
         origin->stream->under_way++;
-    else
-        client->questions++;
     sb_list_push(origin->stream ? &origin->stream->pending : &front->datagrams, &pending->link);
     pending->query.question = info->question;
     pending->query.ask = info->provenance_flags;
     if (!(info->flags & SB_FLAG_RD))
         pending->query.ask |= SB_ASK_CACHED_ONLY | SB_ASK_NO_DEGRADED;
+    if (limited)
+        pending->query.ask |= SB_ASK_CACHED_ONLY;
     sb_engine_ask(front->engine, &pending->query, NULL, SB_NEVER, settled);
 }
 
@@ -231,6 +252,9 @@ static size_t encode(sb_dns_pending *pending)
     if (!(info->flags & SB_FLAG_RD) && !fresh)
         return sb_reply_error(info, SB_RCODE_REFUSED, SB_EDE_PROHIBITED, "not in the cache", out,
                               SB_MSG_MAX);
+    if (pending->limited && !query->answer)
+        return sb_reply_error(info, SB_RCODE_SERVFAIL, SB_EDE_NOT_READY,
+                              pending->front->quiescing ? ENDING : TOO_MANY, out, SB_MSG_MAX);
     uint8_t provenance[PROVENANCE_BYTES];
     sb_reply_body body;
     sb_query_body(query, info->provenance_asked, provenance, &body);
@@ -240,8 +264,7 @@ static size_t encode(sb_dns_pending *pending)
 static void send_error(sb_dns_front *front, const sb_query_info *info, const sb_dns_origin *origin,
                        unsigned rcode, int ede, const char *text)
 {
-    size_t size =
-        sb_reply_error(info, (uint16_t)rcode, ede, text, front->out + 2, SB_MSG_MAX);
+    size_t size = sb_reply_error(info, (uint16_t)rcode, ede, text, front->out + 2, SB_MSG_MAX);
     (void)send_reply(front, origin, size);
 }
 
@@ -262,7 +285,8 @@ static bool send_reply(sb_dns_front *front, const sb_dns_origin *origin, size_t 
 /* Slabs stay until the end: a question is no occasion for the allocator. */
 static sb_dns_pending *pending_new(sb_dns_front *front)
 {
-    if (sb_list_empty(&front->free_pending) && front->pending_max < SB_FRONT_QUERIES_MAX) {
+    if (sb_list_empty(&front->free_pending) &&
+        front->pending_max < SB_FRONT_QUERIES_MAX + SB_DNS_RESERVE) {
         sb_dns_slab *slab = sb_new(sb_dns_slab);
         if (!slab)
             return NULL;

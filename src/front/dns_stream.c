@@ -10,7 +10,7 @@ static void received(void *owner, sb_socket socket, const uint8_t *bytes, size_t
 static void drained(void *owner, sb_socket socket);
 static void closed(void *owner, sb_socket socket, sb_status why);
 static bool make_room(sb_dns_front *front, const sb_dns_listener *listener, const sb_peer *peer);
-static bool evict(sb_dns_front *front, sb_list *streams);
+static bool evict(sb_dns_front *front, sb_list *streams, const sb_peer *of);
 static bool adopt(sb_dns_stream *stream, const sb_peer *peer);
 static void stream_free(sb_dns_stream *stream);
 static size_t walk(sb_dns_stream *stream, const uint8_t *bytes, size_t size);
@@ -40,6 +40,7 @@ void sb_dns_stream_accepted(void *owner, sb_socket listening, sb_socket socket, 
     stream->front = front;
     stream->socket = socket;
     stream->is_unix = peer->is_unix;
+    stream->uid = peer->uid;
     stream->remote = peer->remote;
     stream->local = peer->local;
     sb_list_init(&stream->link);
@@ -165,29 +166,39 @@ static void closed(void *owner, sb_socket socket, sb_status why)
 static bool make_room(sb_dns_front *front, const sb_dns_listener *listener, const sb_peer *peer)
 {
     sb_stats *stats = sb_engine_stats(front->engine);
-    if (listener->addr.family == SB_FAMILY_NONE)
-        return front->unix_count < SB_FRONT_TCP_MAX || evict(front, &front->unix_streams);
+    if (listener->addr.family == SB_FAMILY_NONE) {
+        unsigned own = 0;
+        sb_list_each (it, &front->unix_streams)
+            own += sb_container_of(it, sb_dns_stream, link)->uid == peer->uid;
+        if (own >= SB_FRONT_UNIX_PER_USER)
+            return evict(front, &front->unix_streams, peer);
+        return front->unix_count < SB_FRONT_TCP_MAX || evict(front, &front->unix_streams, NULL);
+    }
     if (!sb_dns_access_allows(front->settings, &peer->remote) &&
         front->access.refused_streams >= SB_DNS_REFUSED_STREAMS) {
         sb_count(stats, SB_COUNT_FRONT_DROPPED);
         return false;
     }
-    return front->tcp_count < SB_FRONT_TCP_MAX || evict(front, &front->tcp);
+    return front->tcp_count < SB_FRONT_TCP_MAX || evict(front, &front->tcp, NULL);
 }
 
-/* The one idle longest goes; with none idle, the one least recently active. */
-static bool evict(sb_dns_front *front, sb_list *streams)
+/* The one idle longest goes, of that user's where one is given; with none idle, the one least
+ * recently active. */
+static bool evict(sb_dns_front *front, sb_list *streams, const sb_peer *of)
 {
-    sb_dns_stream *victim = sb_container_of(streams->next, sb_dns_stream, link);
-    sb_list_each(it, streams) {
+    sb_dns_stream *victim = NULL;
+    sb_list_each (it, streams) {
         sb_dns_stream *stream = sb_container_of(it, sb_dns_stream, link);
-        if (stream->under_way == 0) {
+        if (of && stream->uid != of->uid)
+            continue;
+        if (!victim || stream->under_way == 0)
             victim = stream;
+        if (stream->under_way == 0)
             break;
-        }
     }
     sb_count(sb_engine_stats(front->engine), SB_COUNT_LIMIT_TCP);
-    sb_dns_stream_close(victim);
+    if (victim)
+        sb_dns_stream_close(victim);
     return true;
 }
 
@@ -236,8 +247,7 @@ static void stream_free(sb_dns_stream *stream)
 static size_t walk(sb_dns_stream *stream, const uint8_t *bytes, size_t size)
 {
     size_t at = 0;
-    sb_dns_origin origin = {
-        .stream = stream, .client = stream->remote, .local = stream->local};
+    sb_dns_origin origin = {.stream = stream, .client = stream->remote, .local = stream->local};
     while (!stream->dead && !full(stream) && size - at >= 2) {
         size_t length = sb_load_u16(bytes + at);
         if (size - at - 2 < length)
@@ -277,8 +287,7 @@ static bool keep(sb_dns_stream *stream, const uint8_t *bytes, size_t size)
     size_t needed = stream->size + size;
     if (needed > stream->capacity) {
         size_t capacity = needed < 512 ? 512 : needed + needed / 2;
-        uint8_t *buffer =
-            needed > SB_DNS_KEPT_MAX ? NULL : sb_realloc(stream->buffer, capacity);
+        uint8_t *buffer = needed > SB_DNS_KEPT_MAX ? NULL : sb_realloc(stream->buffer, capacity);
         if (!buffer) {
             sb_dns_stream_close(stream);
             return false;

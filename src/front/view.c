@@ -11,6 +11,9 @@
 #define SB_VERSION "unknown"
 #endif
 
+/* Of one slice of the list of pins: about a millisecond. */
+#define PINS_EXAMINED 4096
+
 typedef struct listing {
     sb_engine *engine;
     json_t *list;
@@ -23,7 +26,7 @@ static json_t *view_listen(const sb_settings *settings);
 static json_t *view_cache_file(sb_engine *engine);
 static bool add_upstream(void *context, const sb_upstream *server);
 static bool add_service(void *context, const sb_service_info *service);
-static bool add_pin(void *context, const sb_pin_info *pin);
+static void add_pin(void *context, const sb_pin_info *pin);
 static json_t *masked(const char *url);
 static json_t *ago(sb_ns now, sb_ns then);
 static json_t *integer(uint64_t value);
@@ -76,9 +79,9 @@ json_t *sb_view_time(int64_t wall_ns)
 
 bool sb_view_print(json_t *take_value, sb_text *ret_text)
 {
-    bool ok = take_value && json_dump_callback(take_value, print_chunk, ret_text,
-                                               JSON_COMPACT | JSON_ENSURE_ASCII |
-                                                   JSON_REAL_PRECISION(6)) == 0;
+    bool ok = take_value &&
+              json_dump_callback(take_value, print_chunk, ret_text,
+                                 JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(6)) == 0;
     json_decref(take_value);
     return ok && !ret_text->failed;
 }
@@ -88,14 +91,13 @@ json_t *sb_view_status(sb_engine *engine, bool names)
     const sb_settings *settings = sb_engine_settings(engine);
     sb_clock clock;
     sb_engine_env(engine)->ops->clock(sb_engine_env(engine), &clock);
-    return json_pack("{s:s, s:o, s:b, s:I, s:I, s:s, s:o, s:o, s:o, s:o}", "version", SB_VERSION,
-                     "time", sb_view_time(clock.wall_ns), "ready", sb_engine_ready(engine),
-                     "network", (json_int_t)sb_engine_network(engine), "flights",
-                     (json_int_t)sb_engine_flights(engine), "family",
-                     sb_family_policy_text(settings->query.family), "listen",
-                     view_listen(settings), "cache", view_cache_file(engine), "upstreams",
-                     sb_view_upstreams(engine, false), "services",
-                     sb_view_services(engine, true, names));
+    return json_pack(
+        "{s:s, s:o, s:b, s:I, s:I, s:s, s:o, s:o, s:o, s:o}", "version", SB_VERSION, "time",
+        sb_view_time(clock.wall_ns), "ready", sb_engine_ready(engine), "network",
+        (json_int_t)sb_engine_network(engine), "flights", (json_int_t)sb_engine_flights(engine),
+        "family", sb_family_policy_text(settings->query.family), "listen", view_listen(settings),
+        "cache", view_cache_file(engine), "upstreams", sb_view_upstreams(engine, false), "services",
+        sb_view_services(engine, true, names));
 }
 
 json_t *sb_view_upstreams(sb_engine *engine, bool verbose)
@@ -115,21 +117,19 @@ json_t *sb_view_routes(sb_engine *engine)
         const sb_route_setting *route = &settings->routes[i];
         json_t *servers = json_array();
         for (size_t k = 0; k < route->server_count; k++)
-            json_array_append_new(
-                servers, sb_view_string(sb_addr_text_port(&route->servers[k].addr, text)));
-        json_array_append_new(routes, json_pack("{s:o, s:o}", "suffix",
-                                                sb_view_name(&route->suffix), "upstreams",
-                                                servers));
+            json_array_append_new(servers,
+                                  sb_view_string(sb_addr_text_port(&route->servers[k].addr, text)));
+        json_array_append_new(
+            routes,
+            json_pack("{s:o, s:o}", "suffix", sb_view_name(&route->suffix), "upstreams", servers));
     }
     return routes;
 }
 
-json_t *sb_view_pins(sb_engine *engine)
+bool sb_view_pins(sb_engine *engine, uint64_t *cursor, json_t *list)
 {
-    listing list = {.engine = engine, .list = json_array(), .names = true};
-    if (list.list)
-        (void)sb_engine_each_pin(engine, add_pin, &list);
-    return list.list;
+    listing context = {.engine = engine, .list = list, .names = true};
+    return sb_engine_walk_pins(engine, cursor, PINS_EXAMINED, add_pin, &context);
 }
 
 json_t *sb_view_services(sb_engine *engine, bool verbose, bool names)
@@ -214,9 +214,8 @@ static json_t *view_cache_file(sb_engine *engine)
     sb_l1_stats stats;
     sb_l1_get_stats(l1, &stats);
     return json_pack("{s:o, s:b, s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "file",
-                     sb_view_string(settings->cache.file), "in_file", sb_l1_in_file(l1),
-                     "entries", (json_int_t)stats.entries, "entries_counted", stats.counted,
-                     "capacity_bytes",
+                     sb_view_string(settings->cache.file), "in_file", sb_l1_in_file(l1), "entries",
+                     (json_int_t)stats.entries, "entries_counted", stats.counted, "capacity_bytes",
                      (json_int_t)stats.capacity_bytes, "used_bytes", (json_int_t)stats.used_bytes,
                      "writes", (json_int_t)stats.writes, "evictions", (json_int_t)stats.evictions,
                      "expired", (json_int_t)stats.expired, "dropped", (json_int_t)stats.dropped,
@@ -228,13 +227,13 @@ static bool add_upstream(void *context, const sb_upstream *server)
     listing *list = context;
     sb_ns now = sb_env_now(sb_engine_env(list->engine));
     char text[SB_ADDR_TEXT_MAX];
-    json_t *object = json_pack(
-        "{s:o, s:o, s:s, s:s, s:f, s:f}", "address",
-        sb_view_string(sb_addr_text_port(&server->addr, text)), "name",
-        sb_view_string(server->name), "status",
-        server->breaker == SB_BREAKER_CLOSED ? "up" : "down", "breaker",
-        sb_breaker_text(server->breaker), "srtt_ms", (double)server->srtt / (double)SB_MS,
-        "success_rate", (double)server->success_permille / 1000.0);
+    json_t *object =
+        json_pack("{s:o, s:o, s:s, s:s, s:f, s:f}", "address",
+                  sb_view_string(sb_addr_text_port(&server->addr, text)), "name",
+                  sb_view_string(server->name), "status",
+                  server->breaker == SB_BREAKER_CLOSED ? "up" : "down", "breaker",
+                  sb_breaker_text(server->breaker), "srtt_ms", (double)server->srtt / (double)SB_MS,
+                  "success_rate", (double)server->success_permille / 1000.0);
     if (list->verbose && object) {
         json_object_set_new(object, "protocol", json_string(server->tls ? "tls" : "udp"));
         json_object_set_new(object, "trust_ad", json_boolean(server->trust_ad));
@@ -266,32 +265,17 @@ static bool add_service(void *context, const sb_service_info *service)
     return true;
 }
 
-static bool add_pin(void *context, const sb_pin_info *pin)
+static void add_pin(void *context, const sb_pin_info *pin)
 {
     listing *list = context;
     sb_ns now = sb_env_now(sb_engine_env(list->engine));
-    json_t *name = sb_view_name(&pin->name), *addresses = NULL, *known;
-    size_t at;
-    json_array_foreach (list->list, at, known) /* a pin is an entry for each family */
-        if (json_equal(json_object_get(known, "name"), name))
-            addresses = json_incref(json_object_get(known, "addresses"));
-    bool more = addresses != NULL;
-    if (!more)
-        addresses = json_array();
+    json_t *addresses = json_array(), *left = json_null();
     for (size_t i = 0; i < pin->count; i++)
         json_array_append_new(addresses, sb_view_address(&pin->addresses[i]));
-    if (more) {
-        json_decref(addresses);
-        json_decref(name);
-        return true;
-    }
-    json_t *left = json_null();
     if (pin->until != SB_NEVER)
         left = integer(pin->until > now ? (uint64_t)((pin->until - now) / SB_S) : 0);
-    json_array_append_new(list->list,
-                          json_pack("{s:o, s:o, s:o}", "name", name, "addresses", addresses,
-                                    "left_s", left));
-    return true;
+    json_array_append_new(list->list, json_pack("{s:o, s:o, s:o}", "name", sb_view_name(&pin->name),
+                                                "addresses", addresses, "left_s", left));
 }
 
 /* User names and passwords of URLs are shown to nobody. */

@@ -35,7 +35,6 @@ json_t *sb_view_status(sb_engine *engine, bool names);
 json_t *sb_view_upstreams(sb_engine *engine, bool verbose);
 /* Suffix routes with their servers. */
 json_t *sb_view_routes(sb_engine *engine);
-json_t *sb_view_pins(sb_engine *engine);
 /* Watched pins and emergency addresses in use: what the DNS says meanwhile, and their life. */
 json_t *sb_view_custodies(sb_engine *engine);
 /* What became of them, oldest first; only: of one name, or NULL. */
@@ -46,6 +45,9 @@ json_t *sb_view_doubt(sb_engine *engine, const sb_name *name, uint16_t type);
  * emergency addresses. */
 json_t *sb_view_endpoints(sb_engine *engine, const sb_answer *const *answers, size_t count,
                           const sb_policy *policy);
+/* Appends the pins among the next entries of the cache, about a millisecond's work; *cursor starts
+ * 0. False: that was the last of them. */
+bool sb_view_pins(sb_engine *engine, uint64_t *cursor, json_t *list);
 /* An object by service name. */
 json_t *sb_view_services(sb_engine *engine, bool verbose, bool names);
 json_t *sb_view_service(const sb_service_info *service, bool verbose, bool names);

@@ -18,12 +18,6 @@
 #define RECORDS_MAX 16
 #define RECORD_TEXT_MAX ((size_t)512)
 
-typedef struct pin_search {
-    const sb_name *name;
-    sb_pin_info pin;
-    bool found;
-} pin_search;
-
 static bool question_of(const sb_l1_entry *entry, sb_question *ret_question);
 static json_t *records_of(const sb_l1_entry *entry);
 static bool add_record(void *context, const sb_record *record, sb_span rdata);
@@ -33,7 +27,6 @@ static json_t *view_route(sb_engine *engine, const sb_pool *pool);
 static json_t *variants(sb_engine *engine, const sb_question *question, uint32_t view,
                         sb_freshness *ret_best);
 static sb_answer *known_answer(sb_engine *engine, const sb_question *question, uint32_t view);
-static bool same_pin(void *context, const sb_pin_info *pin);
 static json_t *view_pin(const sb_pin_info *pin, bool found);
 static const char *outlook(sb_engine *engine, const sb_question *question, const sb_pool *pool,
                            bool pinned, sb_freshness best);
@@ -115,11 +108,11 @@ json_t *sb_view_explain(sb_engine *engine, const sb_name *name, uint16_t type)
     sb_name_fold(&question.name);
     const sb_pool *pool = sb_upstreams_pool(sb_engine_upstreams(engine), &question.name);
     sb_policy policy = sb_policy_of(sb_engine_settings(engine), &question);
-    pin_search search = {.name = &question.name};
-    (void)sb_engine_each_pin(engine, same_pin, &search);
+    sb_pin_info pin = {.count = 0};
+    bool pinned = sb_engine_pin_of(engine, &question.name, &pin);
     sb_freshness best = SB_DEAD;
     json_t *cache = variants(engine, &question, pool->view, &best);
-    const char *next = outlook(engine, &question, pool, search.found, best);
+    const char *next = outlook(engine, &question, pool, pinned, best);
     sb_answer *known = known_answer(engine, &question, pool->view);
     const sb_answer *answers[1] = {known};
     json_t *endpoints = sb_view_endpoints(engine, answers, 1, &policy);
@@ -128,7 +121,7 @@ json_t *sb_view_explain(sb_engine *engine, const sb_name *name, uint16_t type)
                      sb_view_name(&question.name), "type", sb_type_text(type, type_text), "special",
                      special_text(sb_special_of(&question, pool->suffix.size > 1)), "route",
                      view_route(engine, pool), "policy", view_policy(&policy), "pin",
-                     view_pin(&search.pin, search.found), "cache", cache, "doubt",
+                     view_pin(&pin, pinned), "cache", cache, "doubt",
                      sb_view_doubt(engine, &question.name, type), "endpoints", endpoints, "trail",
                      sb_view_trail(engine, &question.name), "outlook", next);
 }
@@ -252,15 +245,6 @@ static json_t *variants(sb_engine *engine, const sb_question *question, uint32_t
     sb_free(buffer);
     *ret_best = best;
     return entries;
-}
-
-static bool same_pin(void *context, const sb_pin_info *pin)
-{
-    pin_search *search = context;
-    search->found = sb_name_equal(&pin->name, search->name);
-    if (search->found)
-        search->pin = *pin;
-    return !search->found;
 }
 
 static json_t *view_pin(const sb_pin_info *pin, bool found)

@@ -164,6 +164,12 @@ typedef struct sb_service_info {
 } sb_service_info;
 bool sb_engine_each_service(sb_engine *engine,
                             bool (*visit)(void *context, const sb_service_info *), void *context);
+/* The pin of that name, found by its key; false: there is none. */
+bool sb_engine_pin_of(sb_engine *engine, const sb_name *name, sb_pin_info *ret_pin);
+/* Pins among the next `most` entries of the cache; *cursor starts 0 and is opaque. False at the end
+ * of the cache. */
+bool sb_engine_walk_pins(sb_engine *engine, uint64_t *cursor, unsigned most,
+                         void (*visit)(void *context, const sb_pin_info *), void *context);
 /* True from the moment questions can be answered. */
 bool sb_engine_ready(const sb_engine *engine);
 

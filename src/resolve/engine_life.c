@@ -303,6 +303,58 @@ void sb_engine_moved(sb_engine *engine, const sb_l1 *memory)
 
 /* --- views --- */
 
+/* Adds what is pinned under that question. False: it is no pin, or over. */
+static bool add_pinned(sb_engine *e, const sb_question *question, sb_pin_info *pin)
+{
+    sb_l1_key key = {.question = question, .view = SB_VIEW_PIN};
+    sb_l1_entry entry;
+    if (sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &entry) != SB_OK ||
+        !(entry.flags & SB_L1_PINNED) || sb_l1_now(e->l1) >= entry.life.due)
+        return false;
+    sb_answer *answer = sb_answer_of_entry(&entry);
+    if (!answer)
+        return false;
+    pin->count += sb_answer_addresses(answer, pin->addresses + pin->count,
+                                      SB_ARRAY_SIZE(pin->addresses) - pin->count);
+    if (entry.life.due < UINT32_MAX - 1)
+        pin->until = sb_l1_ns_of(e->l1, entry.life.due);
+    sb_answer_unref(answer);
+    return true;
+}
+
+bool sb_engine_pin_of(sb_engine *engine, const sb_name *name, sb_pin_info *ret_pin)
+{
+    sb_question question = {.name = *name, .type = SB_TYPE_A, .class = SB_CLASS_IN};
+    sb_pin_info pin = {.until = SB_NEVER};
+    sb_name_fold(&question.name);
+    pin.name = question.name;
+    bool found = add_pinned(engine, &question, &pin);
+    question.type = SB_TYPE_AAAA;
+    if (!add_pinned(engine, &question, &pin) && !found)
+        return false;
+    *ret_pin = pin;
+    return true;
+}
+
+bool sb_engine_walk_pins(sb_engine *engine, uint64_t *cursor, unsigned most,
+                         void (*visit)(void *context, const sb_pin_info *), void *context)
+{
+    sb_l1_entry entry;
+    for (unsigned i = 0; i < most; i++) {
+        if (!sb_l1_walk(sb_l1_reader_of(engine->l1), cursor, engine->scratch, &entry))
+            return false;
+        sb_reader r = sb_reader_of(entry.body, entry.body_size);
+        sb_name name;
+        sb_pin_info pin;
+        (void)sb_name_read_plain(&r, &name);
+        /* A pin is an entry for each family: it is told at the first of them. */
+        if (entry.view == SB_VIEW_PIN && sb_read_u16(&r) == SB_TYPE_A && !r.failed &&
+            sb_engine_pin_of(engine, &name, &pin))
+            visit(context, &pin);
+    }
+    return true;
+}
+
 bool sb_engine_ready(const sb_engine *engine)
 {
     return engine != NULL;

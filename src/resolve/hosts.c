@@ -20,8 +20,9 @@ typedef struct host {
 struct sb_hosts {
     sb_env *env;
     char *path;
-    sb_file_stat seen;
+    sb_file_stat seen, failed; /* what the table is of; what could not be read */
     sb_map map;
+    uint8_t secret[16];
 };
 
 static bool free_host(sb_map_node *node, void *context)
@@ -110,46 +111,66 @@ static void parse(sb_hosts *hosts, const char *text, size_t size)
     }
 }
 
+static bool same_file(const sb_file_stat *a, const sb_file_stat *b)
+{
+    return a->exists == b->exists && a->size == b->size && a->inode == b->inode &&
+           a->modified_ns == b->modified_ns;
+}
+
+static void drop_table(sb_map *map)
+{
+    sb_map_each(map, free_host, map);
+    sb_map_fini(map);
+}
+
+/* A file that cannot be read now says nothing of what it holds: the table stays, and it is tried
+ * again. */
 bool sb_hosts_refresh(sb_hosts *hosts)
 {
-    if (!hosts->path)
-        return false;
     sb_file_stat now;
-    hosts->env->ops->file_stat(hosts->env, hosts->path, &now);
-    if (now.exists == hosts->seen.exists && now.size == hosts->seen.size &&
-        now.inode == hosts->seen.inode && now.modified_ns == hosts->seen.modified_ns)
-        return false;
-    hosts->seen = now;
-    sb_map_each(&hosts->map, free_host, &hosts->map);
-    if (!now.exists)
-        return true;
     uint8_t *bytes = NULL;
     size_t size = 0;
     sb_why why = {.text = ""};
-    sb_status status =
-        hosts->env->ops->file_read(hosts->env, hosts->path, SB_HOSTS_FILE_MAX, &bytes, &size, &why);
-    if (status) {
+    if (!hosts->path)
+        return false;
+    hosts->env->ops->file_stat(hosts->env, hosts->path, &now);
+    if (same_file(&now, &hosts->seen))
+        return false;
+    sb_hosts fresh = {.env = hosts->env};
+    sb_status status = sb_map_init(&fresh.map, hosts->secret);
+    if (status == SB_OK && now.exists)
+        status = hosts->env->ops->file_read(hosts->env, hosts->path, SB_HOSTS_FILE_MAX, &bytes,
+                                            &size, &why);
+    if (status != SB_OK) {
         char quoted[256];
-        sb_log(RESOLVE, WARN, "hosts file not used", "reason=%s",
-               sb_log_escape(quoted, sizeof quoted, why.text));
-        return true;
+        if (!same_file(&now, &hosts->failed))
+            sb_log(RESOLVE, WARN, "hosts file not read, what it held before stays", "reason=%s",
+                   sb_log_escape(quoted, sizeof quoted,
+                                 why.text[0] ? why.text : sb_status_text(status)));
+        hosts->failed = now;
+        if (fresh.map.buckets)
+            drop_table(&fresh.map);
+        return false;
     }
-    parse(hosts, (const char *)bytes, size);
+    parse(&fresh, (const char *)bytes, size);
     sb_free(bytes);
+    drop_table(&hosts->map);
+    hosts->map = fresh.map;
+    hosts->seen = now;
+    hosts->failed = (sb_file_stat){0};
     return true;
 }
 
 sb_status sb_hosts_new(sb_env *env, const char *path, sb_hosts **ret)
 {
     sb_hosts *hosts = sb_new(sb_hosts);
-    uint8_t secret[16];
     if (!hosts)
         return SB_NOMEM;
-    env->ops->entropy(env, secret, sizeof secret);
+    env->ops->entropy(env, hosts->secret, sizeof hosts->secret);
     hosts->env = env;
     if (path && !(hosts->path = sb_strdup(path)))
         goto done;
-    if (sb_map_init(&hosts->map, secret) != SB_OK)
+    if (sb_map_init(&hosts->map, hosts->secret) != SB_OK)
         goto done;
     sb_hosts_refresh(hosts);
     *ret = hosts;
@@ -164,8 +185,7 @@ void sb_hosts_free(sb_hosts *hosts)
 {
     if (!hosts)
         return;
-    sb_map_each(&hosts->map, free_host, &hosts->map);
-    sb_map_fini(&hosts->map);
+    drop_table(&hosts->map);
     sb_free(hosts->path);
     sb_free(hosts);
 }

@@ -3,17 +3,23 @@
  * writes them, this reads. Loop thread. */
 #include "resolve/strategy.h"
 
+#include "dns/rdata.h"
+
 static bool pin_applies(const sb_ctx *ctx, const sb_asked *asked)
 {
     (void)ctx;
     return asked->question.class == SB_CLASS_IN;
 }
 
-/* Pins are stored without DO and CD: one entry serves all. */
+/* Pins are stored without DO and CD: one entry serves all. Of how to reach the service a pinned
+ * name says nothing: the DNS's address hints would go past the pin. */
 static bool pin_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *ret_offer)
 {
     sb_question question = asked->question;
+    bool service = question.type == SB_TYPE_HTTPS || question.type == SB_TYPE_SVCB;
     question.dnssec_ok = question.checking_disabled = false;
+    if (service)
+        question.type = SB_TYPE_A; /* every pin is an entry for each family, be it an empty one */
     sb_l1_key key = {.question = &question, .view = SB_VIEW_PIN};
     sb_l1_entry entry;
     if (sb_l1_find(sb_l1_reader_of(ctx->l1), &key, ctx->scratch, &entry) != SB_OK)
@@ -21,7 +27,12 @@ static bool pin_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *ret_off
     sb_tick now = sb_l1_now(ctx->l1);
     if (!(entry.flags & SB_L1_PINNED) || now >= entry.life.due)
         return false;
-    sb_answer *answer = sb_answer_of_entry(&entry);
+    sb_answer *answer = NULL;
+    if (!service)
+        answer = sb_answer_of_entry(&entry);
+    else if (sb_answer_empty(&asked->question, SB_KIND_NODATA, ctx->settings->cache.stale_ttl_s,
+                             SB_SOURCE_PIN, &answer) != SB_OK)
+        answer = NULL;
     if (!answer)
         return false;
     sb_offer offer = sb_offer_init(SB_STRATEGY_PIN, SB_SOURCE_PIN,

@@ -342,15 +342,18 @@ static void hedge_due(sb_timer *timer)
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
     if (index < 0)
         return;
-    if (pool->tiers[index] > first->tier && !is_given_up(w, first)) {
-        sb_timer_set(ctx->env, timer, sb_env_now(ctx->env) + TIER_LOOK);
+    if (pool->tiers[index] > first->tier) {
+        if (is_given_up(w, first)) /* no second question: the first is lost */
+            ask_server(w, pool, index);
+        else
+            sb_timer_set(ctx->env, timer, sb_env_now(ctx->env) + TIER_LOOK);
         return;
     }
     /* Where the first often fails this is a retry begun in time, not a luxury. */
     bool none =
         ctx->settings->query.hedge_permille == 0; /* the operator's word: no second questions */
-    if (none || (!is_given_up(w, first) && !sb_upstream_is_shaky(first->exchange.server) &&
-                 !sb_upstreams_spend(ctx->upstreams))) {
+    if (none ||
+        (!sb_upstream_is_shaky(first->exchange.server) && !sb_upstreams_spend(ctx->upstreams))) {
         sb_count(ctx->stats, SB_COUNT_LIMIT_HEDGES);
         return;
     }

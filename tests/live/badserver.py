@@ -38,6 +38,7 @@ MODES = {
     "drop": "says nothing",
     "servfail": "SERVFAIL",
     "refused": "REFUSED",
+    "blocked": "REFUSED with EDE 15",
     "notimp": "NOTIMP",
     "formerr": "FORMERR to EDNS, an answer without",
     "nxdomain": "denies every name",
@@ -290,6 +291,9 @@ class BadServer:
         codes = {"servfail": SERVFAIL, "refused": REFUSED, "notimp": NOTIMP, "nxdomain": NXDOMAIN}
         if mode in codes:
             return [self._honest(query, codes[mode])]
+        if mode == "blocked":
+            bare = self._frame(query, REFUSED)
+            return [bare[:-2] + struct.pack("!4H", 6, 15, 2, 15) if query.edns else bare]
         if mode == "formerr" and query.edns:
             return [struct.pack("!6H", query.id, QR | RA | FORMERR, 0, 0, 0, 0)]
         if mode == "nodata":

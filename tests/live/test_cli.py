@@ -292,6 +292,21 @@ def read_beside_another():
         equal(cli("explain", "e.example", config=d.path).code, OK, "explain")
 
 
+def a_verdict_stands():
+    """What the daemon answered is the answer: a blocked name does not come back from the file"""
+    with BadServer() as server, Daemon([server], workers=0) as d:
+        d.start()
+        server.ttl = 1
+        equal(cli("resolve", "b.example", config=d.path).lines, [address_of("b.example")], "fresh")
+        server.set("blocked")
+        time.sleep(1.2)
+        for words in (("resolve", "b.example"), ("query", "b.example", "A")):
+            for _ in range(2):
+                said = cli(*words, config=d.path)
+                equal(said.code, FAILED, words)
+                check(address_of("b.example") not in said.out, said.out)
+
+
 def interrupted():
     """Ctrl-C ends a question under way at once; nothing stays behind, the cache file is whole"""
     with BadServer() as server, Alone([server]) as a:
@@ -555,5 +570,6 @@ def config_check():
 
 if __name__ == "__main__":
     run([refusals, usage, help_and_completions, literals, urls, same_with_and_without, an_outage,
-         read_beside_another, total_failure, interrupted, deadline, families_and_search,
-         whom_it_asks, another_user, emergency, control, no_daemon, config_check])
+         read_beside_another, a_verdict_stands, total_failure, interrupted, deadline,
+         families_and_search, whom_it_asks, another_user, emergency, control, no_daemon,
+         config_check])

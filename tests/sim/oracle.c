@@ -10,6 +10,7 @@
 #define SLACK (SB_S + SB_S / 4) /* a second of TTL rounding, ticks, links */
 #define PATIENCE_MOST (1800 * SB_MS)
 #define BARE_TTL (5 * SB_S)    /* of a denial without SOA: enough to stop a tight loop */
+#define HELD_MOST (6 * SB_S)   /* a denial in hand waits so long at most */
 #define HEAL_TIME (100 * SB_S) /* longest back-off and the longest failure caching, with room */
 
 /* A reply taken apart. */
@@ -842,7 +843,9 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     sb_ns until = now + o->limits.keep_least;
     if (!due && until > key->known_until)
         key->known_until = until;
-    if (p->positive && (!key->known_positive || key->positive_since <= key->denied_at)) {
+    /* Shown while the denial waits for the first server's word, it does not outlast it. */
+    bool waits = p->said_last <= key->denied_at && now - key->denied_at < HELD_MOST;
+    if (p->positive && !waits && (!key->known_positive || key->positive_since <= key->denied_at)) {
         key->known_positive = true;
         key->positive_since = now;
     } else if (!p->positive) {

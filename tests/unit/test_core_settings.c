@@ -462,6 +462,11 @@ static void cross_field_rules(void **state)
     sb_settings *s = fresh(NULL);
     s->cache.ttl_min_s = 301;
     assert_refused(s, "cache.ttl_min");
+    const variable low[] = {{"DNS_CACHE_TTL", "5"}, {0}};
+    s = fresh(NULL);
+    s->cache.ttl_min_s = 6;
+    assert_int_equal(sb_settings_env(s, get, (void *)low, NULL), SB_OK);
+    assert_refused(s, "DNS_CACHE_TTL");
     s = fresh(NULL);
     s->health.degraded_permille = 701;
     assert_refused(s, "health.degraded");

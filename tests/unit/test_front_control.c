@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -16,6 +17,7 @@
 static world w;
 static sb_control *control;
 static unsigned reloads;
+static size_t cache_bytes; /* 0: as the world has it */
 static sb_status reload_status;
 
 static sb_status reload(void *context, sb_text *ret_waiting, sb_why *why)
@@ -39,6 +41,8 @@ static void begin_with(int64_t group, const sb_service_setting *service)
     sb_settings *settings = world_settings();
     settings->services = service;
     settings->service_count = service ? 1 : 0;
+    if (cache_bytes > 0)
+        settings->cache.size_bytes = cache_bytes;
     world_start(&w, settings);
     sb_control_options options = {.engine = w.engine,
                                   .path = "/run/s.ctl",
@@ -539,6 +543,106 @@ static void test_large_reply(void **state)
     finish();
 }
 
+/* The load of `count` names, a0000.example and so on, as one line. */
+static char *load_line(unsigned count)
+{
+    static const char first[] = "056130303030"; /* a0000 */
+    (void)resolve("a0000.example");
+    json_t *template = dumped(), *entries = json_array();
+    const char *hex = json_string_value(json_object_get(json_array_get(template, 0), "message"));
+    for (unsigned i = 0; i < count; i++) {
+        char digits[8], *copy = strdup(hex);
+        char *at = strstr(copy, first);
+        json_t *entry = json_copy(json_array_get(template, 0));
+        assert_non_null(at);
+        (void)snprintf(digits, sizeof(digits), "%04u", i);
+        for (unsigned k = 0; k < 4; k++)
+            at[5 + 2 * k] = digits[k];
+        json_object_set_new(entry, "message", json_string(copy));
+        json_array_append_new(entries, entry);
+        free(copy);
+    }
+    json_t *request = json_pack("{s:s, s:o}", "verb", "load", "entries", entries);
+    char *line = json_dumps(request, JSON_COMPACT);
+    json_decref(request);
+    json_decref(template);
+    json_decref(good("{\"verb\":\"flush\",\"all\":true}"));
+    return line;
+}
+
+/* A long request goes on in slices, and others are served in between; its client may have said all
+ * it has to say. */
+static void test_slices(void **state)
+{
+    (void)state;
+    peer p[2];
+    begin(-1);
+    char *line = load_line(1000);
+    sb_socket conns[] = {dial(&p[0], 0), dial(&p[1], 0)};
+    sim_conn_write(w.s, conns[0], line, strlen(line));
+    sim_conn_write(w.s, conns[0], "\n{\"verb\":\"pins\"}\n", 18);
+    sim_conn_shutdown(w.s, conns[0]);
+    world_run(&w, 20 * SB_MS);
+    assert_int_equal(lines(&p[0]), 0);
+    sim_conn_write(w.s, conns[1], "{\"verb\":\"status\"}\n", 18);
+    world_run(&w, 5 * SB_MS);
+    assert_int_equal(lines(&p[1]), 1);
+    assert_int_equal(lines(&p[0]), 0);
+    world_run(&w, SB_S);
+    assert_int_equal(lines(&p[0]), 2);
+    assert_non_null(strstr(p[0].in.data, "\"loaded\":1000"));
+
+    /* One who goes away in the middle takes his request along. */
+    sb_socket gone = dial(&p[0], 0);
+    sim_conn_write(w.s, gone, line, strlen(line));
+    sim_conn_write(w.s, gone, "\n", 1);
+    world_run(&w, 5 * SB_MS);
+    sim_conn_reset(w.s, gone);
+    world_run(&w, 5 * SB_MS);
+    gone = dial(&p[0], 0);
+    sim_conn_write(w.s, gone, line, strlen(line));
+    sim_conn_write(w.s, gone, "\n", 1);
+    world_run(&w, 5 * SB_MS);
+    finish();
+    sb_text_fini(&p[0].in);
+    sb_text_fini(&p[1].in);
+    free(line);
+}
+
+static double busy_s(const char *line, unsigned times)
+{
+    clock_t began = clock();
+    while (times-- > 0)
+        json_decref(good(line));
+    return (double)(clock() - began) / CLOCKS_PER_SEC;
+}
+
+/* Pins are found by their key: what a request costs does not grow with the cache file. */
+static void test_by_key(void **state)
+{
+    (void)state;
+    static const size_t sizes[2] = {1 << 20, 64 << 20};
+    double explain[2], load[2];
+    for (size_t i = 0; i < 2; i++) {
+        cache_bytes = sizes[i];
+        begin(-1);
+        cache_bytes = 0;
+        char *line = load_line(200);
+        json_decref(good("{\"verb\":\"pin\",\"name\":\"A.example\",\"addresses\":"
+                         "[\"192.0.2.9\",\"2001:db8::9\"]}"));
+        json_t *reply = good("{\"verb\":\"explain\",\"name\":\"a.example\"}");
+        assert_int_equal(json_array_size(json_object_get(json_object_get(reply, "explain"), "pin")),
+                         2);
+        json_decref(reply);
+        explain[i] = busy_s("{\"verb\":\"explain\",\"name\":\"a.example\"}", 200);
+        load[i] = busy_s(line, 1);
+        free(line);
+        finish();
+    }
+    assert_true(explain[1] < 8 * explain[0] + 0.02);
+    assert_true(load[1] < 8 * load[0] + 0.02);
+}
+
 static void test_client_limit(void **state)
 {
     (void)state;
@@ -569,6 +673,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_permissions),   cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_life),          cmocka_unit_test(test_verbs),
+        cmocka_unit_test(test_slices),        cmocka_unit_test(test_by_key),
         cmocka_unit_test(test_dump_and_load), cmocka_unit_test(test_regroup),
         cmocka_unit_test(test_peers),         cmocka_unit_test(test_stream),
         cmocka_unit_test(test_large_reply),   cmocka_unit_test(test_client_limit),

@@ -80,8 +80,8 @@ static const sim_conn_events conn_events = {.received = stream_in, .closed = str
 static void asker_init(asker *a, const char *addr)
 {
     memset(a, 0, sizeof(*a));
-    a->host = (sim_host){.addr = world_addr(addr), .link = {SB_MS, SB_MS, 0, 0}, .owner = a,
-                         .datagram = datagram};
+    a->host = (sim_host){
+        .addr = world_addr(addr), .link = {SB_MS, SB_MS, 0, 0}, .owner = a, .datagram = datagram};
     sim_host_add(t.w.s, &a->host);
 }
 
@@ -180,15 +180,15 @@ static void test_rules(void **state)
         {SB_FLAG_RD, SB_TYPE_TXT, SB_CLASS_CH, SB_RCODE_REFUSED},
         {SB_FLAG_RD, SB_TYPE_A, 4, SB_RCODE_REFUSED},
         {0, SB_TYPE_A, SB_CLASS_IN, SB_RCODE_REFUSED},
-        {SB_FLAG_RD | 2 << 11, SB_TYPE_A, SB_CLASS_IN, SB_RCODE_NOTIMP}, /* STATUS */
+        {SB_FLAG_RD | 2 << 11, SB_TYPE_A, SB_CLASS_IN, SB_RCODE_NOTIMP},   /* STATUS */
         {SB_FLAG_RD | 4 << 11, SB_TYPE_SOA, SB_CLASS_IN, SB_RCODE_NOTIMP}, /* NOTIFY */
         {SB_FLAG_RD | 5 << 11, SB_TYPE_SOA, SB_CLASS_IN, SB_RCODE_NOTIMP}, /* UPDATE */
     };
     begin(world_settings());
     for (size_t i = 0; i < SB_ARRAY_SIZE(rows); i++) {
         uint8_t bytes[512];
-        size_t size = world_query(bytes, sizeof(bytes), 77, rows[i].flags, "version.bind",
-                                  rows[i].type, 0);
+        size_t size =
+            world_query(bytes, sizeof(bytes), 77, rows[i].flags, "version.bind", rows[i].type, 0);
         sb_store_u16(bytes + size - 2, rows[i].class);
         unsigned before = t.a.count;
         send_to(&t.a, bytes, size);
@@ -289,9 +289,41 @@ static void test_allow(void **state)
     finish();
 }
 
+/* One program that asks for a dead zone does not silence the others of its address: what is known
+ * at once is answered, the rest fails at once, and loopback is a whole machine. */
 static void test_client_limit(void **state)
 {
     (void)state;
+    sb_settings *settings = world_settings();
+    sb_prefix all = {0};
+    assert_true(sb_prefix_parse("10.0.0.0/8", 10, &all));
+    settings->listen.allow = &all;
+    settings->listen.allow_count = 1;
+    settings->listen.allow_given = true;
+    begin(settings);
+    ask(&t.b, 1, SB_FLAG_RD, "a.example", SB_TYPE_A, 1232);
+    world_run(&t.w, 305 * SB_S); /* it is stale */
+    t.w.upstream.datagram = NULL;
+    t.b.count = 0;
+    for (unsigned i = 0; i < SB_FRONT_CLIENT_MAX; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "mute%u.example", i);
+        ask(&t.b, (uint16_t)i, SB_FLAG_RD, name, SB_TYPE_A, 1232);
+    }
+    world_run(&t.w, 100 * SB_MS);
+    assert_int_equal(t.b.count, 0);
+    ask(&t.b, 7777, SB_FLAG_RD, "a.example", SB_TYPE_A, 1232);
+    ask(&t.b, 7778, SB_FLAG_RD, "mute.example", SB_TYPE_A, 1232);
+    world_run(&t.w, 20 * SB_MS);
+    assert_int_equal(t.b.count, 2);
+    assert_int_equal(parsed(&t.b.replies[0]).rcode, SB_RCODE_NOERROR);
+    assert_int_equal(parsed(&t.b.replies[0]).counts[SB_SECTION_ANSWER], 1);
+    assert_int_equal(parsed(&t.b.replies[1]).rcode, SB_RCODE_SERVFAIL);
+    assert_int_equal(world_count(&t.w, SB_COUNT_LIMIT_CLIENT), 2);
+    world_run(&t.w, 5 * SB_S);
+    assert_int_equal(t.b.count, SB_FRONT_CLIENT_MAX + 2);
+    finish();
+
     begin(world_settings());
     for (unsigned i = 0; i < SB_FRONT_CLIENT_MAX + 30; i++) {
         char name[32];
@@ -299,17 +331,17 @@ static void test_client_limit(void **state)
         ask(&t.a, (uint16_t)i, SB_FLAG_RD, name, SB_TYPE_A, 0);
     }
     world_run(&t.w, 100 * SB_MS);
-    assert_int_equal(world_count(&t.w, SB_COUNT_LIMIT_CLIENT), 30);
+    assert_int_equal(world_count(&t.w, SB_COUNT_LIMIT_CLIENT), 0);
     world_run(&t.w, 5 * SB_S);
-    assert_int_equal(t.a.count, SB_FRONT_CLIENT_MAX);
+    assert_int_equal(t.a.count, SB_FRONT_CLIENT_MAX + 30);
     finish();
 }
 
 static sb_socket dial(asker *a, const char *path)
 {
     sb_addr to = world_addr("127.0.0.1:5300");
-    sb_socket conn = sim_connect(t.w.s, &a->host.addr, path ? NULL : &to, path, 1000, &conn_events,
-                                 a);
+    sb_socket conn =
+        sim_connect(t.w.s, &a->host.addr, path ? NULL : &to, path, 1000, &conn_events, a);
     world_run(&t.w, 10 * SB_MS);
     return conn;
 }
@@ -540,6 +572,24 @@ static void test_unix(void **state)
     finish();
 }
 
+/* One user's connections to the Unix socket, however many, close nobody else's. */
+static void test_unix_per_user(void **state)
+{
+    (void)state;
+    begin(world_settings());
+    (void)sim_connect(t.w.s, &t.b.host.addr, NULL, "/run/s.sock", 2000, &conn_events, &t.b);
+    world_run(&t.w, 10 * SB_MS);
+    for (unsigned i = 0; i < SB_FRONT_TCP_MAX + 10; i++) {
+        (void)sim_connect(t.w.s, &t.a.host.addr, NULL, "/run/s.sock", 1000, &conn_events, &t.a);
+        world_run(&t.w, SB_MS);
+    }
+    assert_false(t.b.closed);
+    assert_true(t.a.closed);
+    assert_int_equal(world_count(&t.w, SB_COUNT_LIMIT_TCP),
+                     SB_FRONT_TCP_MAX + 10 - SB_FRONT_UNIX_PER_USER);
+    finish();
+}
+
 /* No option of a client's goes upstream. */
 static void test_ecs_stays(void **state)
 {
@@ -639,11 +689,20 @@ static void test_quiesce(void **state)
     uint8_t bytes[512];
     sim_conn_write(t.w.s, conn, bytes, framed(bytes, 512, 9, "slow.example", SB_TYPE_A));
     ask(&t.a, 10, SB_FLAG_RD, "slow2.example", SB_TYPE_A, 0);
+    ask(&t.a, 12, SB_FLAG_RD, "a2.example", SB_TYPE_A, 0);
     world_run(&t.w, 50 * SB_MS);
+    assert_int_equal(t.a.count, 1);
     assert_false(sb_dns_front_quiesce(t.front));
-    ask(&t.a, 11, SB_FLAG_RD, "a.example", SB_TYPE_A, 0); /* too late */
+    ask(&t.a, 11, SB_FLAG_RD, "a.example", SB_TYPE_A, 0);  /* too late */
+    ask(&t.a, 13, SB_FLAG_RD, "a2.example", SB_TYPE_A, 0); /* known */
+    world_run(&t.w, 20 * SB_MS);
+    assert_int_equal(t.a.count, 3);
+    for (unsigned i = 1; i < 3; i++) {
+        sb_msg msg = parsed(&t.a.replies[i]);
+        assert_int_equal(msg.rcode, msg.id == 11 ? SB_RCODE_SERVFAIL : SB_RCODE_NOERROR);
+    }
     world_run(&t.w, SB_S);
-    assert_int_equal(t.a.count, 2);
+    assert_int_equal(t.a.count, 5);
     assert_true(t.a.closed);
     assert_true(sb_dns_front_quiesce(t.front));
     finish();
@@ -717,18 +776,31 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forwarding),      cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_special_names),   cmocka_unit_test(test_rd_clear),
-        cmocka_unit_test(test_junk),            cmocka_unit_test(test_allow),
-        cmocka_unit_test(test_client_limit),    cmocka_unit_test(test_tcp_out_of_order),
-        cmocka_unit_test(test_tcp_large),       cmocka_unit_test(test_tcp_pipeline_limit),
-        cmocka_unit_test(test_tcp_cancel),      cmocka_unit_test(test_tcp_idle),
-        cmocka_unit_test(test_tcp_flood),       cmocka_unit_test(test_tcp_per_client),
-        cmocka_unit_test(test_tcp_outsider),    cmocka_unit_test(test_unix),
-        cmocka_unit_test(test_ecs_stays),       cmocka_unit_test(test_ad),
-        cmocka_unit_test(test_worker_datagram), cmocka_unit_test(test_reload),
-        cmocka_unit_test(test_quiesce),         cmocka_unit_test(test_free_busy),
-        cmocka_unit_test(test_address_in_use),  cmocka_unit_test(test_give_up),
+        cmocka_unit_test(test_forwarding),
+        cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_special_names),
+        cmocka_unit_test(test_rd_clear),
+        cmocka_unit_test(test_junk),
+        cmocka_unit_test(test_allow),
+        cmocka_unit_test(test_client_limit),
+        cmocka_unit_test(test_tcp_out_of_order),
+        cmocka_unit_test(test_tcp_large),
+        cmocka_unit_test(test_tcp_pipeline_limit),
+        cmocka_unit_test(test_tcp_cancel),
+        cmocka_unit_test(test_tcp_idle),
+        cmocka_unit_test(test_tcp_flood),
+        cmocka_unit_test(test_tcp_per_client),
+        cmocka_unit_test(test_tcp_outsider),
+        cmocka_unit_test(test_unix),
+        cmocka_unit_test(test_ecs_stays),
+        cmocka_unit_test(test_ad),
+        cmocka_unit_test(test_worker_datagram),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_quiesce),
+        cmocka_unit_test(test_unix_per_user),
+        cmocka_unit_test(test_free_busy),
+        cmocka_unit_test(test_address_in_use),
+        cmocka_unit_test(test_give_up),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }
