@@ -108,6 +108,7 @@ typedef struct world {
     sb_name route;           /* of the servers after main_count */
     sb_ns dead_since[2];     /* a breaker of the default route, of the other, opened, last */
     sb_ns all_bad_since;
+    sb_ns up_at;      /* a breaker closed, last */
     sb_ns refused_at; /* a server that says no was asked, last */
     uint64_t total_queries, total_questions, total_packets;
     bool verbose;
