@@ -791,11 +791,15 @@ static void judge_denied(oracle *o, const parsed *p)
     sb_ns *seen = cd ? &o->denial_seen_cd[p->id][p->slot] : &o->denial_seen[p->id][p->slot];
     if (denied > *seen)
         *seen = denied;
-    /* Of a protected name it may be shown, for a type that has nothing, and not be believed. Only
-     * what was heard just now has a time of its own: what was kept may be of before, and said again
-     * since at the end of another name's chain (seed 1942). */
-    if (!cd && p->reply->direct && p->msg.rcode == SB_RCODE_NXDOMAIN &&
-        !o->z->nodes[p->id].protect && denied > o->name_denied[p->id])
+    /* A probe may have heard it since, which learns nothing: what is shown is as old as its TTL. */
+    if (p->said < p->reply->asked_at && p->ttl_least_s < p->authority_ttl_s) {
+        uint32_t age_s = p->authority_ttl_s - p->ttl_least_s;
+        sb_ns kept = sim_now(o->s) - (sb_ns)age_s * SB_S;
+        denied = kept < denied ? kept : denied;
+    }
+    /* Of a protected name it may be shown, for a type that has nothing, and not be believed. */
+    if (!cd && p->msg.rcode == SB_RCODE_NXDOMAIN && !o->z->nodes[p->id].protect &&
+        denied > o->name_denied[p->id])
         o->name_denied[p->id] = denied;
 }
 
