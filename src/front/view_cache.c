@@ -26,6 +26,7 @@ static json_t *view_policy(const sb_policy *policy);
 static json_t *view_route(sb_engine *engine, const sb_pool *pool);
 static json_t *variants(sb_engine *engine, const sb_question *question, uint32_t view,
                         sb_freshness *ret_best);
+static sb_answer *known_answer(sb_engine *engine, const sb_question *question, uint32_t view);
 static json_t *view_pin(const sb_pin_info *pin, bool found);
 static const char *outlook(sb_engine *engine, const sb_question *question, const sb_pool *pool,
                            bool pinned, sb_freshness best);
@@ -112,11 +113,30 @@ json_t *sb_view_explain(sb_engine *engine, const sb_name *name, uint16_t type)
     sb_freshness best = SB_DEAD;
     json_t *cache = variants(engine, &question, pool->view, &best);
     const char *next = outlook(engine, &question, pool, pinned, best);
-    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:s}", "name",
+    sb_answer *known = known_answer(engine, &question, pool->view);
+    const sb_answer *answers[1] = {known};
+    json_t *endpoints = sb_view_endpoints(engine, answers, 1, &policy);
+    sb_answer_unref(known);
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "name",
                      sb_view_name(&question.name), "type", sb_type_text(type, type_text), "special",
                      special_text(sb_special_of(&question, pool->suffix.size > 1)), "route",
                      view_route(engine, pool), "policy", view_policy(&policy), "pin",
-                     view_pin(&pin, pinned), "cache", cache, "outlook", next);
+                     view_pin(&pin, pinned), "cache", cache, "doubt",
+                     sb_view_doubt(engine, &question.name, type), "endpoints", endpoints, "trail",
+                     sb_view_trail(engine, &question.name), "outlook", next);
+}
+
+/* What the cache holds for it, of whatever age; NULL: nothing. */
+static sb_answer *known_answer(sb_engine *engine, const sb_question *question, uint32_t view)
+{
+    sb_l1_buffer *buffer = sb_alloc(sizeof(*buffer));
+    sb_l1_key key = {.question = question, .view = view};
+    sb_l1_entry entry;
+    sb_answer *answer = NULL;
+    if (buffer && sb_l1_find(sb_l1_reader_of(sb_engine_l1(engine)), &key, buffer, &entry) == SB_OK)
+        answer = sb_answer_of_entry(&entry);
+    sb_free(buffer);
+    return answer;
 }
 
 static bool question_of(const sb_l1_entry *entry, sb_question *ret_question)

@@ -40,16 +40,22 @@ sb_ns sb_flight_patience(sb_ns setting, sb_ns rtt, bool dead)
 sb_offer sb_flight_fallback(const sb_ctx *ctx, const sb_asked *asked, bool stale_only)
 {
     sb_offer best = {.rank = SB_RANK_NONE};
+    sb_liveness life = SB_LIVENESS_UNKNOWN;
     for (size_t i = 0; i < SB_ARRAY_SIZE(fallback_rung); i++) {
         const sb_strategy *s = fallback_rung[i];
         sb_offer offer;
-        if (stale_only && s != &sb_strategy_stale)
+        /* What is known to be dead gives way to what is known to live, whatever its rank. */
+        bool dead = life == SB_LIVENESS_DEAD || life == SB_LIVENESS_HOST;
+        if (stale_only && s != &sb_strategy_stale && !dead)
             continue;
         if (!s->applies(ctx, asked) || !s->look(ctx, asked, &offer))
             continue;
-        if (offer.rank > best.rank) {
+        sb_liveness lives =
+            offer.degraded ? sb_offer_qualify(ctx, asked, &offer) : SB_LIVENESS_UNKNOWN;
+        if (dead ? lives == SB_LIVENESS_ALIVE : offer.rank > best.rank) {
             sb_offer_fini(&best);
             best = offer;
+            life = lives;
         } else {
             sb_offer_fini(&offer);
         }
@@ -69,6 +75,19 @@ static void emit(sb_flight *f, sb_event_type type, sb_status status, uint32_t a,
                                        });
 }
 
+/* A doubt weighed a moment ago is the reason why there is nothing fresh, as far as one can say
+ * before it is weighed again. */
+#define DOUBT_LATELY (120 * SB_S)
+static void explain_doubt(const sb_flight *f, sb_offer *offer)
+{
+    sb_doubt_info info;
+    const sb_question *q = &f->asked.question;
+    if (offer->degraded && !offer->capped &&
+        sb_doubts_last(f->ctx.doubts, &q->name, q->type, &info) &&
+        sb_env_now(f->engine->env) - info.at < DOUBT_LATELY && info.reason[0])
+        offer->ede_text = info.reason;
+}
+
 /* Sends away the waiters that take fall-backs; the flight goes on for the cache's sake. */
 static void settle_early(sb_flight *f)
 {
@@ -77,6 +96,7 @@ static void settle_early(sb_flight *f)
     sb_offer offer = sb_flight_fallback(&f->ctx, &f->asked, !f->desperate);
     if (offer.rank == SB_RANK_NONE)
         return;
+    explain_doubt(f, &offer);
     sb_list_each_safe (it, &f->waiters) {
         sb_query *query = sb_container_of(it, sb_query, link);
         if (query->ask & (SB_ASK_LIVE | SB_ASK_NO_DEGRADED))
@@ -341,6 +361,8 @@ static void flight_done(sb_op *op)
                         f->best.early       ? SB_BELIEF_SHORT
                         : f->best.type_only ? SB_BELIEF_TYPE
                                             : SB_BELIEF_WHOLE);
+        if (f->best.source == SB_SOURCE_DNS)
+            sb_pins_heard(f->engine, &f->asked, answer);
         sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);
         if (f->best.early)
             sb_policy_shorten(&life);
@@ -350,6 +372,8 @@ static void flight_done(sb_op *op)
         sb_upstreams_remember(f->engine->upstreams, &f->asked.question, true);
         note_recovered(f);
     } else {
+        if (f->attempt_count > 0)
+            sb_pins_heard(f->engine, &f->asked, NULL);
         end_badly(f);
         if (f->best.rank == SB_RANK_UNTRUSTED_NEGATIVE) {
             f->best.age_s = said_ago_s(f);

@@ -455,7 +455,8 @@ static void date(oracle *o, parsed *p)
             sb_record rec;
             while (sb_msg_next(&it, &rec))
                 n += rec.type == p->reply->question.type;
-            if (n != v->count)
+            bool part = o->lives && !p->reply->direct && n > 0 && n < v->count;
+            if (n != v->count && !part)
                 wrong(o, p, "a set that is not whole");
         }
         if (end < p->end)
@@ -475,6 +476,9 @@ static void date(oracle *o, parsed *p)
         p->authority_ttl_s = 0;
     } else if (!p->positive && !p->serial) { /* and one at the end of a chain */
         p->said = o->denied_bare[p->id][p->slot];
+        /* Such an alias looks open: its target may have been asked after it, and have said so. */
+        if (p->last_id >= 0 && o->denied_bare[p->last_id][p->slot] > p->said)
+            p->said = o->denied_bare[p->last_id][p->slot];
         p->end = p->said + BARE_TTL;
         p->authority_ttl_s = 0;
     }
@@ -599,7 +603,7 @@ static void judge_special(oracle *o, const parsed *p)
         must_answer(o, p, key, "an empty answer");
     else if (key && key->known_positive && key->positive_since <= r->asked_at &&
              key->positive_since > key->denied_at && !o->trouble && now < key->known_until &&
-             r->patience >= PATIENCE_MOST + SLACK)
+             r->patience >= PATIENCE_MOST + SLACK && !o->lives)
         oracle_fail(o, "%s: an emergency address although a learned one is known",
                     oracle_text(&r->question));
 }
@@ -722,6 +726,9 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
     sb_ns last = o->denied_last[p->id][p->slot];
     if (o->trouble || !o->z->nodes[p->id].protect || !r->edns)
         return;
+    /* The word of the only server there is weighs less: what stood for long, and a zone of which
+     * much vanishes at once, hold it up, but never beyond protect_max. */
+    sb_ns needed = o->lone ? o->limits.doubt_most : o->limits.confirm;
     if (!p->positive && key->answered_at && key->answered_at < r->asked_at &&
         now < key->answered_at + o->limits.keep_least && now < key->answered_at + o->limits.confirm)
         oracle_fail(o, "%s: denied although protected and answered %.3f s ago",
@@ -729,7 +736,7 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
     o->doubted_seen += p->positive && p->stale && since && last > key->answered_at;
     if (p->positive && since && since > o->reset_at && since > o->healthy_since &&
         o->healthy_since != SB_NEVER && since - o->healthy_since > HEAL_TIME &&
-        last > since + o->limits.confirm + SB_S && r->asked_at > last + SB_S)
+        last > since + needed + SB_S && r->asked_at > last + SB_S)
         oracle_fail(o, "%s: answered although denied by all from %.3f s to %.3f s",
                     oracle_text(&r->question), (double)(since - 3600 * SB_S) / (double)SB_S,
                     (double)(last - 3600 * SB_S) / (double)SB_S);
@@ -759,6 +766,8 @@ static void judge_denied(oracle *o, const parsed *p)
                         oracle_text(&p->reply->question),
                         (double)(p->said_last - 3600 * SB_S) / (double)SB_S,
                         (double)(seen - 3600 * SB_S) / (double)SB_S);
+        if (cd && p->said_last > unchecked) /* what replaced that denial may go in its own ways */
+            o->denial_seen_cd[p->id][p->slot] = 0;
         return;
     }
     if (o->z->nodes[p->id].split && p->reply->asked_at < o->settled_at + PATIENCE_MOST)
@@ -817,6 +826,10 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
         return; /* not kept before it is known where it belongs */
     if (p->reply->asked_at <= o->reset_at)
         return; /* settled before what was known had to go, perhaps */
+    /* Shown from before a denial that may still be on its way to being believed (a flight that goes
+     * on without its askers): no proof of what is kept. */
+    if (p->positive && !p->reply->direct && p->said_last < key->denied_at)
+        return;
     /* Capped: within the authority's TTL, but due. */
     bool due = p->ttl_most_s <= o->limits.stale_ttl_s && p->said < p->reply->asked_at;
     if (!key->known || key->known_since <= key->denied_at) {

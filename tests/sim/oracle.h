@@ -53,6 +53,8 @@ typedef struct oracle {
     bool open_chains, no_soa;
     bool quick;          /* a good server answers within the least patience */
     bool trouble;        /* memory or descriptors may run out: nothing must, all may */
+    bool lives;          /* endpoints live and die: the dead may be left out of what is not fresh */
+    bool lone;           /* some route has one server only */
     bool verdicts;       /* servers give verdicts (EDE) that forbid fall-backs */
     sb_ns healthy_since; /* all servers good since; SB_NEVER: not now */
     sb_ns age_unknown; /* a clock broke: some of what is known has no age that can be told; 0: never
