@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "dns/rdata.h"
 #include "front/view.h"
+#include "resolve/scope.h"
 #include "resolve/strategy.h"
 
 /* Of one page: about a millisecond each. */
@@ -221,7 +222,7 @@ static json_t *view_route(sb_engine *engine, const sb_pool *pool)
                      sb_pool_dead(sb_engine_upstreams(engine), pool), "upstreams", servers);
 }
 
-/* The question's entries with and without DO and CD. */
+/* The question's entries with and without DO and CD, this network's own first. */
 static json_t *variants(sb_engine *engine, const sb_question *question, uint32_t view,
                         sb_freshness *ret_best)
 {
@@ -229,17 +230,19 @@ static json_t *variants(sb_engine *engine, const sb_question *question, uint32_t
     sb_l1_buffer *buffer = sb_alloc(sizeof(*buffer));
     json_t *entries = json_array();
     sb_freshness best = SB_DEAD;
-    for (unsigned i = 0; buffer && i < 4; i++) {
+    uint32_t network = sb_engine_network(engine);
+    for (unsigned k = network != 0 ? 0 : 4; buffer && k < 8; k++) {
+        unsigned i = k & 3;
         sb_question variant = *question;
         variant.dnssec_ok = i & 1;
         variant.checking_disabled = i & 2;
-        sb_l1_key key = {.question = &variant, .view = view};
+        sb_l1_key key = {.question = &variant, .view = k < 4 ? sb_scope_view(view, network) : view};
         sb_l1_entry entry;
         if (sb_l1_find(sb_l1_reader_of(l1), &key, buffer, &entry) != SB_OK)
             continue;
         sb_freshness freshness = sb_l1_freshness(&entry, sb_l1_now(l1));
         json_array_append_new(entries, sb_view_entry(engine, &entry));
-        if (i == 0)
+        if (i == 0 && best == SB_DEAD)
             best = freshness;
     }
     sb_free(buffer);
