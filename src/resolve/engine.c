@@ -445,9 +445,9 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
         sb_doubts_clear(e->doubts, &asked->question.name, asked->question.type);
     else if (belief <= SB_BELIEF_SHORT && sb_question_known(&ctx, asked))
         return; /* what is not believed replaces nothing */
-    else if (belief > SB_BELIEF_SHORT)
+    else if (belief != SB_BELIEF_NONE)
         sb_engine_forget(e, asked,
-                         belief == SB_BELIEF_TYPE ? SB_KIND_NODATA : (sb_kind)answer->kind);
+                         belief == SB_BELIEF_WHOLE ? (sb_kind)answer->kind : SB_KIND_NODATA);
     if (belief == SB_BELIEF_SHORT)
         sb_policy_shorten(&life);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);
