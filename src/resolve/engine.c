@@ -537,9 +537,9 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
             return; /* what is not believed replaces nothing */
         if (known)
             note_vanished(e, asked, answer);
-        if (belief > SB_BELIEF_SHORT)
+        if (belief != SB_BELIEF_NONE)
             sb_engine_forget(e, asked,
-                             belief == SB_BELIEF_TYPE ? SB_KIND_NODATA : (sb_kind)answer->kind);
+                             belief == SB_BELIEF_WHOLE ? (sb_kind)answer->kind : SB_KIND_NODATA);
     }
     if (belief == SB_BELIEF_SHORT)
         sb_policy_shorten(&life);

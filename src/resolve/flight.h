@@ -65,6 +65,7 @@ typedef struct sb_flight {
     int failure_ede;
     const char *failure_text; /* static, or NULL */
     sb_offer best;            /* rank NONE: nothing yet */
+    sb_offer early; /* what those who waited were given, while the flight goes on; or NONE */
     sb_tried tried[SB_TRIED_MAX];
     unsigned tried_count;
     sb_timer patience;

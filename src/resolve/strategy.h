@@ -96,6 +96,8 @@ typedef struct sb_attempt {
     sb_offer offer; /* rank NONE: nothing */
     sb_tried tried[SB_TRIED_MAX];
     unsigned tried_count;
+    /* Good enough for those who wait, while the attempt goes on for better; borrows the offer. */
+    void (*early)(struct sb_attempt *, const sb_offer *);
     int ede;                 /* upstream's verdict on failure, or SB_EDE_NONE */
     const sb_offer *against; /* what the rung before found and nobody trusts, or NULL */
     const char *reason;      /* static: why it is not trusted */
