@@ -529,7 +529,8 @@ static void date(oracle *o, parsed *p)
             p->authority_ttl_s = ZONE_LIE_TTL;
     }
     p->fresh_end = p->end;
-    sb_ns floor = p->said + (sb_ns)o->limits.ttl_min_s * SB_S;
+    /* The floor counts from when the last link was learned. */
+    sb_ns floor = (o->open_chains ? p->said_last : p->said) + (sb_ns)o->limits.ttl_min_s * SB_S;
     if (p->positive && p->authority_ttl_s > 0 && floor > p->fresh_end)
         p->fresh_end = floor;
 }
@@ -764,7 +765,9 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
 static void judge_denied(oracle *o, const parsed *p, oracle_key *key)
 {
     bool cd = p->reply->question.checking_disabled;
-    sb_ns denied = p->said < sim_now(o->s) ? p->said : sim_now(o->s);
+    /* Said to this very question: the same words to another DO or CD are another denial. */
+    sb_ns denied = p->said < key->said_at ? p->said : key->said_at;
+    denied = denied < sim_now(o->s) ? denied : sim_now(o->s);
     if (o->trouble || (cd && p->positive && o->z->nodes[p->id].protect))
         return; /* a denial may be shown, unbelieved, beside what was not validated */
     if (p->positive) {

@@ -573,6 +573,7 @@ static void clocks(void *context, uint64_t argument)
         client_give_up_all(&w->c);
         sim_suspend(w->s, slept);
         oracle_slept(&w->o, slept);
-        w->dead_since[0] = w->dead_since[1] = sim_now(w->s); /* what was under way goes on now */
+        /* What was under way goes on now; of what happened meanwhile the program knows nothing. */
+        w->started_at = w->dead_since[0] = w->dead_since[1] = sim_now(w->s);
     }
 }
