@@ -122,8 +122,8 @@ void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, s
             continue;
         oracle_key *other = &o->keys[i];
         other->known_positive = false;
-        if (at + o->hold > other->denied_at)
-            other->denied_at = at + o->hold;
+        if (at > other->denied_at)
+            other->denied_at = at;
         if (!p.serial || p.msg.rcode == SB_RCODE_NXDOMAIN)
             other->known = false; /* a bare one is not kept; one for all types lies under one */
     }
