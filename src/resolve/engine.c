@@ -310,8 +310,9 @@ static bool settle_from_trouble(sb_engine *e, const sb_asked *asked, sb_query *q
         settle_instant(q, &offer, t->reason == NULL, false);
         return true;
     }
-    if (t->status == SB_OK)
-        return false; /* a doubted denial whose last good answer died meanwhile */
+    /* A doubted denial is no failure: what stood against it is too old by now, so ask again. */
+    if (t->status == SB_OK && !(q->ask & SB_ASK_NO_DEGRADED))
+        return false;
     sb_query_settle(q, &(sb_settling){.failure = (sb_status)t->status,
                                       .failure_ede = policy ? t->ede : SB_EDE_CACHED_ERROR,
                                       .failure_text = "failed a moment ago",

@@ -47,7 +47,7 @@ static void judge_special(oracle *o, const parsed *p);
 static void judge_place(oracle *o, const parsed *p);
 static void judge_age(oracle *o, const parsed *p, const oracle_key *key);
 static void judge_history(oracle *o, const parsed *p, const oracle_key *key);
-static void judge_denied(oracle *o, const parsed *p);
+static void judge_denied(oracle *o, const parsed *p, oracle_key *key);
 static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key);
 static void note_lie(oracle *o, const parsed *p, sb_ns at);
 static void note_denial(oracle *o, const parsed *p, sb_ns at);
@@ -117,8 +117,8 @@ void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, s
         return;
     if (typed && !p.serial && at > o->denied_bare[p.id][p.slot])
         o->denied_bare[p.id][p.slot] = at;
-    /* It may be obeyed until it arrives and after: other entries of the name need not be there any
-     * more. */
+    /* It may be obeyed until it arrives and, where an earlier server is awaited, after: other
+     * entries of the name need not be there any more. */
     for (unsigned i = 0; i < ORACLE_KEYS; i++) {
         if (i / 12 != (unsigned)p.id && !o->open_chains)
             continue;
@@ -173,7 +173,7 @@ void oracle_judge(oracle *o, const oracle_reply *reply)
     date(o, &p);
     judge_age(o, &p, key);
     judge_history(o, &p, key);
-    judge_denied(o, &p);
+    judge_denied(o, &p, key);
     judge_doubt(o, &p, key);
     if (!p.positive)
         must_answer(o, &p, key, "a denial");
@@ -429,6 +429,14 @@ static sb_ns lie_said(const oracle *o, const parsed *p)
     return p->positive ? o->lied[p->last_id][p->slot] : o->lied_denial[p->last_id];
 }
 
+/* Of the name asked, or of the end of its chain when that was asked for by itself. */
+static sb_ns bare_said(const oracle *o, const parsed *p)
+{
+    sb_ns said = p->id >= 0 ? o->denied_bare[p->id][p->slot] : 0;
+    sb_ns last = p->last_id >= 0 ? o->denied_bare[p->last_id][p->slot] : 0;
+    return last > said ? last : said;
+}
+
 /* The latest instants until which this answer can have been fresh. */
 static void date(oracle *o, parsed *p)
 {
@@ -471,14 +479,11 @@ static void date(oracle *o, parsed *p)
     if (p->lie && p->claim_count == 0) {
         p->said = SB_NEVER;
     } else if (p->claim_count == 0) { /* a bare denial: nothing says how long it held */
-        p->said = p->id >= 0 ? o->denied_bare[p->id][p->slot] : 0;
+        p->said = bare_said(o, p);
         p->end = p->said + BARE_TTL;
         p->authority_ttl_s = 0;
     } else if (!p->positive && !p->serial) { /* and one at the end of a chain */
-        p->said = o->denied_bare[p->id][p->slot];
-        /* Such an alias looks open: its target may have been asked after it, and have said so. */
-        if (p->last_id >= 0 && o->denied_bare[p->last_id][p->slot] > p->said)
-            p->said = o->denied_bare[p->last_id][p->slot];
+        p->said = bare_said(o, p);
         p->end = p->said + BARE_TTL;
         p->authority_ttl_s = 0;
     }
@@ -492,7 +497,8 @@ static void date(oracle *o, parsed *p)
             p->authority_ttl_s = ZONE_LIE_TTL;
     }
     p->fresh_end = p->end;
-    sb_ns floor = p->said + (sb_ns)o->limits.ttl_min_s * SB_S;
+    /* The floor counts from when the last link was learned. */
+    sb_ns floor = (o->open_chains ? p->said_last : p->said) + (sb_ns)o->limits.ttl_min_s * SB_S;
     if (p->positive && p->authority_ttl_s > 0 && floor > p->fresh_end)
         p->fresh_end = floor;
 }
@@ -613,7 +619,8 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
     const oracle_reply *r = p->reply;
     const sb_question *q = &r->question;
     sb_ns now = sim_now(o->s);
-    bool just_now = (o->open_chains ? p->said_last : p->said) >= r->asked_at;
+    bool just_now = (o->open_chains ? p->said_last : p->said) >= r->asked_at ||
+                    (!p->positive && p->said + o->hold >= r->asked_at);
     if (o->failure[0])
         return;
     if (p->ttl_least_s == UINT32_MAX && p->positive)
@@ -747,27 +754,29 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
  * whole name removes of the other types what the authority no longer stands for (RFC 4074 §4.2:
  * some servers deny the name for an AAAA). Denials that are shown marked as stale prove nothing,
  * nor do those without EDNS, which cannot be marked, nor those without SOA, which are not kept. */
-static void judge_denied(oracle *o, const parsed *p)
+static void judge_denied(oracle *o, const parsed *p, oracle_key *key)
 {
     bool cd = p->reply->question.checking_disabled;
-    sb_ns denied = p->said < sim_now(o->s) ? p->said : sim_now(o->s);
-    if (o->trouble)
-        return;
+    /* Said to this very question: the same words to another DO or CD are another denial. */
+    sb_ns denied = p->said < key->said_at ? p->said : key->said_at;
+    denied = denied < sim_now(o->s) ? denied : sim_now(o->s);
+    if (o->trouble || (cd && p->positive && o->z->nodes[p->id].protect))
+        return; /* a denial may be shown, unbelieved, beside what was not validated */
     if (p->positive) {
         sb_ns seen = o->denial_seen[p->id][p->slot], whole = o->name_denied[p->id];
-        sb_ns unchecked = o->denial_seen_cd[p->id][p->slot];
-        /* … while it is kept: after that what was validated serves in need. */
-        if (cd && unchecked > seen && sim_now(o->s) < unchecked + o->limits.keep_least)
-            seen = unchecked;
+        /* … while nothing else was said to that question, and while it is kept: after that what was
+         * validated serves in need. */
+        if (cd && key->cd_denied > seen && key->said_at <= key->cd_denied &&
+            sim_now(o->s) < key->cd_denied + o->limits.keep_least)
+            seen = key->cd_denied;
         if (whole > seen && p->end + SLACK < whole)
             seen = whole;
-        if (p->said_last < seen && seen < p->reply->asked_at)
+        /* A denial is known by the latest instant at which it can have come. */
+        if (p->said_last + o->slowest < seen && seen < p->reply->asked_at)
             oracle_fail(o, "%s: an answer of %.3f s, denied at %.3f s",
                         oracle_text(&p->reply->question),
                         (double)(p->said_last - 3600 * SB_S) / (double)SB_S,
                         (double)(seen - 3600 * SB_S) / (double)SB_S);
-        if (cd && p->said_last > unchecked) /* what replaced that denial may go in its own ways */
-            o->denial_seen_cd[p->id][p->slot] = 0;
         return;
     }
     if (o->z->nodes[p->id].split && p->reply->asked_at < o->settled_at + PATIENCE_MOST)
@@ -777,19 +786,13 @@ static void judge_denied(oracle *o, const parsed *p)
     /* A power loss may bring back what the denial had removed, beside the denial. */
     if (p->stale || !p->serial || !p->reply->edns || denied <= o->power_at)
         return;
-    sb_ns *seen = cd ? &o->denial_seen_cd[p->id][p->slot] : &o->denial_seen[p->id][p->slot];
+    sb_ns *seen = cd ? &key->cd_denied : &o->denial_seen[p->id][p->slot];
     if (denied > *seen)
         *seen = denied;
-    /* A probe may have heard it since, which learns nothing: what is shown is as old as its TTL. */
-    if (p->said < p->reply->asked_at && p->ttl_least_s < p->authority_ttl_s) {
-        uint32_t age_s = p->authority_ttl_s - p->ttl_least_s;
-        sb_ns kept = sim_now(o->s) - (sb_ns)age_s * SB_S;
-        denied = kept < denied ? kept : denied;
-    }
-    /* Of a protected name it may be shown, for a type that has nothing, and not be believed. */
-    if (!cd && p->msg.rcode == SB_RCODE_NXDOMAIN && !o->z->nodes[p->id].protect &&
-        denied > o->name_denied[p->id])
-        o->name_denied[p->id] = denied;
+    /* Of a protected name it may be shown, for a type that has nothing, and not be believed. A
+     * server's own word dates it well enough to say what had ended by then. */
+    if (!cd && p->msg.rcode == SB_RCODE_NXDOMAIN && !o->z->nodes[p->id].protect && p->reply->direct)
+        o->name_denied[p->id] = p->reply->asked_at;
 }
 
 /* Once something newer was seen, the older does not come back unless somebody said it again. */
@@ -891,14 +894,4 @@ static bool override_due(oracle *o, const parsed *p, uint8_t *ret_origin)
         return true;
     }
     return false;
-}
-
-const char *oracle_text(const sb_question *q)
-{
-    static char text[SB_NAME_TEXT_MAX + 40];
-    char name[SB_NAME_TEXT_MAX], type[16];
-    snprintf(text, sizeof text, "%s %s%s%s", sb_name_text(&q->name, name),
-             sb_type_text(q->type, type), q->dnssec_ok ? " DO" : "",
-             q->checking_disabled ? " CD" : "");
-    return text;
 }

@@ -306,10 +306,19 @@ static void limits(world *w)
     };
     /* An alias without SOA looks open. */
     w->o.quick = w->o.quick && !world_has(w, ACTOR_BIG) && !world_has(w, ACTOR_TRUNCATING) &&
+                 !world_has(w, ACTOR_FORGER) && /* near misses move to TCP */
                  !world_has(w, ACTOR_NO_EDNS) && w->actors >> ACTOR_MANNERS == 0 &&
                  (a->cache.patience < 0 || a->cache.patience > 20 * SB_MS) &&
                  (b->cache.patience < 0 || b->cache.patience > 20 * SB_MS);
     w->o.open_chains = world_has(w, ACTOR_OPEN_CHAINS) || world_has(w, ACTOR_BARE);
+    /* An exchange of the earlier server lasts four seconds at most (EXCHANGE_MOST of the wire). */
+    w->o.hold = w->main_count > 1 || w->server_count > w->main_count + 1 ? 4 * SB_S : 0;
+    w->o.slowest = 0;
+    for (unsigned i = 0; i < w->server_count; i++) {
+        bool late = world_has(w, ACTOR_SLOW) || world_has(w, ACTOR_STUTTERING);
+        if (late && w->servers[i].slow > w->o.slowest)
+            w->o.slowest = w->servers[i].slow;
+    }
     w->o.no_soa = world_has(w, ACTOR_BARE);
     w->o.trouble = world_has(w, ACTOR_NO_MEMORY) || world_has(w, ACTOR_NO_SOCKETS);
     w->o.verdicts = world_has(w, ACTOR_VERDICTS);

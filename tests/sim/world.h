@@ -95,7 +95,7 @@ typedef struct world {
     unsigned setting_now;
     char hosts[4096];
     sb_ns started, end;
-    sb_ns started_at; /* the program, last */
+    sb_ns started_at; /* the program, last, or the machine that slept */
     unsigned questions;
     uint64_t evictions_seen;
     uint64_t trace;

@@ -685,8 +685,7 @@ static void clocks(void *context, uint64_t argument)
         oracle_slept(&w->o, slept);
         if (w->all_bad_since != SB_NEVER) /* nobody was there to notice */
             w->all_bad_since = sim_now(w->s);
-        w->dead_since[0] = w->dead_since[1] = sim_now(w->s); /* what was under way goes on now */
-        if (w->all_bad_since != SB_NEVER)                    /* nobody could notice meanwhile */
-            w->all_bad_since = sim_now(w->s);
+        /* What was under way goes on now; of what happened meanwhile the program knows nothing. */
+        w->started_at = w->dead_since[0] = w->dead_since[1] = sim_now(w->s);
     }
 }
