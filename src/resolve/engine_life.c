@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "dns/rdata.h"
 #include "resolve/flight.h"
+#include "resolve/scope.h"
 
 #define SWEEP_BUCKETS                                                                              \
     256 /* per second: a 64 MiB file is swept within the hour, at microseconds a turn */
@@ -313,24 +314,46 @@ size_t sb_engine_flush_below(sb_engine *engine, const sb_name *suffix)
     return sb_l1_remove_below(engine->l1, &folded);
 }
 
+/* What was learned in memory went to the file beside what the file has of the same question in the
+ * other view (a network's own, or the route's): of the two the older goes. */
+static void drop_older_twin(sb_engine *e, const sb_asked *asked, uint32_t view)
+{
+    uint32_t network = sb_mobility_network(e->mobility);
+    uint32_t scoped = sb_scope_view(asked->view, network);
+    sb_l1_key key = {.question = &asked->question, .view = view};
+    sb_l1_entry entry;
+    if (network == 0 || (view != asked->view && view != scoped) ||
+        sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &entry) != SB_OK)
+        return;
+    sb_tick learned = entry.life.learned;
+    key.view = view == scoped ? asked->view : scoped;
+    if (sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &entry) != SB_OK ||
+        entry.life.learned > learned || !sb_scope_same(entry.network, network))
+        return;
+    sb_status status = sb_l1_remove(e->l1, &key);
+    (void)status; /* found a moment ago */
+}
+
 void sb_engine_moved(sb_engine *engine, const sb_l1 *memory)
 {
     uint64_t cursor = 0;
     sb_l1_entry entry;
     while (sb_l1_walk(sb_l1_reader_of(memory), &cursor, engine->scratch, &entry)) {
-        if (entry.kind == SB_KIND_POSITIVE)
-            continue;
         sb_kind kind = (sb_kind)entry.kind;
-        sb_answer *denial = sb_answer_of_entry(&entry);
+        sb_answer *answer = sb_answer_of_entry(&entry);
         sb_question question;
         sb_asked asked;
-        if (!denial)
+        if (!answer)
             continue;
-        sb_answer_question(denial, &question);
+        sb_answer_question(answer, &question);
+        question.dnssec_ok = answer->dnssec_ok;
+        question.checking_disabled = answer->checking_disabled;
         sb_engine_asked(engine, engine->settings, &question, &asked);
-        if (!asked.policy.protect && asked.view == denial->view)
+        if (kind != SB_KIND_POSITIVE && !asked.policy.protect && asked.view == answer->view)
             sb_engine_forget(engine, &asked, kind);
-        sb_answer_unref(denial);
+        if (kind == SB_KIND_POSITIVE)
+            drop_older_twin(engine, &asked, answer->view);
+        sb_answer_unref(answer);
     }
 }
 

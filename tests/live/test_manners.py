@@ -79,7 +79,9 @@ def folds(mode):
             equal(addresses(d.ask(f"a{i}.example")), [address_of(f"a{i}.example")], f"question {i}")
             took = time.monotonic() - began
             check(took < 2, f"question {i} took {took:.2f} s")
-        equal(d.metric("upstream_unproven_total"), 2, "two were enough")
+        # Two are enough; a look whether the server lives, or forwards to us, may be the third.
+        unproven = d.metric("upstream_unproven_total")
+        check(2 <= unproven <= 3, f"{unproven} doubtful answers")
 
 
 def folding():
