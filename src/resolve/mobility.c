@@ -140,10 +140,13 @@ static void changed(void *context, uint32_t old, uint32_t new)
     release(&m->park);
 }
 
-/* Sockets may be dead and servers need not be: what was on its way goes out anew. */
+/* Sockets may be dead and servers need not be: what was on its way goes out anew. What lived or
+ * not, and what the DNS said of a pinned name, was so as seen from there. */
 static void reconnect(sb_mobility *m)
 {
     sb_engine *e = m->engine;
+    sb_endpoints_void(e->endpoints);
+    sb_pins_moved(e);
     sb_flights_ground(e);
     sb_engine_reset_upstreams(e);
     sb_flights_resume(e);

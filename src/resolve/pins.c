@@ -209,6 +209,19 @@ void sb_pins_tick(sb_engine *e)
     }
 }
 
+void sb_pins_moved(sb_engine *e)
+{
+    sb_list_each (it, &e->pins.by_age) {
+        sb_custody *c = sb_container_of(it, sb_custody, age);
+        c->dns[0] = c->dns[1] = SB_DNS_UNKNOWN;
+        c->life = SB_LIVENESS_UNKNOWN;
+        c->wrong_seen = false;
+        c->right_since = c->replaced_since = 0;
+        c->found_count = 0;
+        c->next_at = sb_env_now(e->env);
+    }
+}
+
 void sb_pins_used(sb_engine *e, const sb_question *question, const sb_offer *offer)
 {
     bool emergency = offer->source == SB_SOURCE_EMERGENCY;

@@ -53,6 +53,8 @@ struct sb_pins {
 
 SB_MUST_USE sb_status sb_pins_init(sb_pins *pins, const uint8_t secret[16]);
 void sb_pins_fini(sb_pins *pins);
+/* The machine's network is another, or reached anew: evidence about pins begins again. */
+void sb_pins_moved(sb_engine *engine);
 /* Once a second. */
 void sb_pins_tick(sb_engine *engine);
 /* A waiter was told this offer: counts where it came from a pin or an emergency address. */

@@ -123,11 +123,7 @@ void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, s
         if (i / 12 != (unsigned)p.id && !o->open_chains)
             continue;
         oracle_key *other = &o->keys[i];
-        /* Of a name that is public on some networks the denial holds on those. */
-        const zone_node *node = &o->z->nodes[i / 12];
-        bool shared = node->split && (!node->split_always || i % 12 / 4 == SLOT_TXT);
-        for (unsigned n = 0; shared && n < ORACLE_NETWORKS; n++)
-            o->away[n][i].known = o->away[n][i].known_positive = false;
+        oracle_denied_elsewhere(o, i);
         other->known_positive = false;
         if (at > other->denied_at)
             other->denied_at = at;
@@ -757,6 +753,10 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
 static void judge_denied(oracle *o, const parsed *p, oracle_key *key)
 {
     bool cd = p->reply->question.checking_disabled;
+    /* Before a move is noticed the answer of the network before is shown (judge_place), and a
+     * denial on this one is no word against it. */
+    if (p->private_of >= 0 && p->private_of != (int)o->network)
+        return;
     /* Said to this very question: the same words to another DO or CD are another denial. */
     sb_ns denied = p->said < key->said_at ? p->said : key->said_at;
     denied = denied < sim_now(o->s) ? denied : sim_now(o->s);
@@ -802,6 +802,8 @@ static void judge_history(oracle *o, const parsed *p, const oracle_key *key)
     if (o->trouble || !key->known || now >= key->known_until || key->denied_at > key->seen_at ||
         key->tentative)
         return;
+    if (o->z->nodes[p->id].split && p->reply->asked_at < o->settled_at + PATIENCE_MOST)
+        return; /* asked while it was not known where we are */
     for (unsigned i = 0; i < p->claim_count; i++) {
         const oracle_claim *c = &p->claims[i];
         for (unsigned j = 0; j < key->claim_count; j++) {

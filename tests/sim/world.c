@@ -705,6 +705,8 @@ static void event(void *context, const sb_event *e)
         single_flight(w, e);
     if (e->type == SB_EVENT_NETWORK) /* what is under way climbs its ladder anew */
         memset(w->flights, 0, sizeof w->flights);
+    if (e->type == SB_EVENT_PIN && e->a == SB_DEED_WITHDRAWN)
+        world_pin_withdrawn(w, e->name);
     if (e->type == SB_EVENT_SERVER_UP)
         w->up_at = sim_now(w->s);
     if (e->type == SB_EVENT_SERVER_DOWN) {

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "dns/rdata.h"
+#include "resolve/pins.h"
 #include "sim/world.h"
 
 static void change_server(void *context, uint64_t index);
@@ -97,13 +98,18 @@ static unsigned lie(void *context, server *sv, const sb_question *question, sb_b
 }
 
 /* Half of all endpoints live, another half every minute or two. */
-static bool lives(const sim_host *host, const sb_addr *addr)
+static bool lived(const sb_addr *addr, sb_ns at)
 {
-    const world *w = host->owner;
-    unsigned sum = (unsigned)(sim_now(w->s) / (97 * SB_S));
+    unsigned sum = (unsigned)(at / (97 * SB_S));
     for (unsigned i = 0; i < 16; i++)
         sum += addr->bytes[i];
     return addr->port == WORLD_PORT && sum % 2 == 0;
+}
+
+static bool lives(const sim_host *host, const sb_addr *addr)
+{
+    const world *w = host->owner;
+    return lived(addr, sim_now(w->s));
 }
 
 static bool welcome(sim_host *host, sim *s, sb_socket conn)
@@ -467,6 +473,28 @@ static void pin(void *context, uint64_t argument)
     }
     w->o.pin_since[id] = now;
     w->o.pin_until[id] = duration ? now + duration : SB_NEVER / 2;
+}
+
+/* By itself, as its addresses were dead for long and the DNS's were not; the DNS never gives those
+ * of a pin. What lives is looked at every ten seconds, and may have changed since. */
+void world_pin_withdrawn(world *w, uint64_t name)
+{
+    unsigned id = 0;
+    while (id < w->z.node_count && sb_name_digest(&w->z.nodes[id].name) != name)
+        id++;
+    if (id == w->z.node_count || w->o.pin_since[id] == 0)
+        return;
+    bool dead = false;
+    static const uint16_t types[] = {SB_TYPE_A, SB_TYPE_AAAA};
+    for (unsigned i = 0; i < SB_ARRAY_SIZE(types); i++) {
+        sb_addr addr = zone_address(ORIGIN_PIN, (uint8_t)id, 0, 1, types[i]);
+        addr.port = WORLD_PORT;
+        dead |= !lived(&addr, sim_now(w->s)) || !lived(&addr, sim_now(w->s) - 2 * SB_PIN_RIGHT_FOR);
+    }
+    if (!w->o.lives || !dead)
+        oracle_fail(&w->o, "a pin withdrew itself although its addresses live");
+    if (w->o.pin_until[id] > sim_now(w->s))
+        w->o.pin_until[id] = sim_now(w->s);
 }
 
 static void hosts(void *context, uint64_t argument)
