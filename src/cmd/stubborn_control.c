@@ -291,7 +291,7 @@ static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply)
     json_t *reply = NULL;
     int code = SB_EXIT_FAILED;
     bool printed = sb_view_print(take_request, &line);
-    if (!sb_cli_settings(cli)) {
+    if (!sb_cli_settings(cli) || !sb_cli_knows_socket(cli)) {
         code = SB_EXIT_USAGE;
         goto done;
     }

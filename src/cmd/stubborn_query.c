@@ -63,9 +63,9 @@ int sb_run_explain(sb_cli *cli)
         json_t *list = json_array();
         for (size_t i = 0; i < n; i++)
             json_array_append_new(list, json_explained(&asked[i]));
-        sb_cli_json(json_pack("{s:o, s:o, s:s, s:o}", "name",
-                              sb_view_name(&asked[0].question.name), "questions", list, "through",
-                              sb_cli_via(cli), "daemon", sb_cli_json_daemon(cli)));
+        sb_cli_json(json_pack("{s:o, s:o, s:s, s:o}", "name", sb_view_name(&asked[0].question.name),
+                              "questions", list, "through", sb_cli_via(cli), "daemon",
+                              sb_cli_json_daemon(cli)));
     } else {
         for (size_t i = 0; i < n; i++)
             draw(cli, &asked[i]);
@@ -120,8 +120,7 @@ static void print_message(sb_cli *cli, const sb_asked *asked, sb_ns took)
         printf(";; EDE: %d (%s)%s%s\n", reply->ede, sb_ede_text(reply->ede),
                reply->ede_text[0] ? ": " : "", reply->ede_text[0] ? SB_Q(reply->ede_text) : "");
     printf("\n;; QUESTION\n;%s%s IN %s\n", sb_name_text(&asked->question.name, name),
-           asked->question.name.size > 1 ? "." : "",
-           sb_type_text(asked->question.type, type));
+           asked->question.name.size > 1 ? "." : "", sb_type_text(asked->question.type, type));
     print_section(&reply->msg, SB_SECTION_ANSWER, "ANSWER");
     print_section(&reply->msg, SB_SECTION_AUTHORITY, "AUTHORITY");
     sb_text_provenance(asked, &text);
@@ -202,7 +201,7 @@ static json_t *json_message(sb_cli *cli, const sb_asked *asked, sb_ns took)
     json_object_set_new(object, "ttl_s", json_integer(p->ttl_s));
     json_object_set_new(object, "upstream", sb_json_address_port(&p->upstream));
     json_object_set_new(object, "network", json_integer(p->network));
-    json_object_set_new(object, "tried", sb_json_tried(p));
+    json_object_set_new(object, "tried", sb_json_tried(asked));
     return object;
 }
 
@@ -288,7 +287,7 @@ static json_t *json_explained(const sb_asked *asked)
         (json_int_t)p->age_s, "ttl_s", (json_int_t)p->ttl_s, "upstream",
         sb_json_address_port(&p->upstream), "network", (json_int_t)p->network, "ede",
         asked->answered && reply->ede != SB_EDE_NONE ? json_integer(reply->ede) : json_null(),
-        "tried", sb_json_tried(p));
+        "tried", sb_json_tried(asked));
 }
 
 static json_t *json_data(const sb_asked *asked)

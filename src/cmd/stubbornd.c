@@ -20,8 +20,8 @@ static const char usage[] =
     "usage: stubbornd [-c FILE] [--check] [--version] [--help]\n"
     "  -c, --config FILE  read FILE instead of " SB_CONFIG_DEFAULT "\n"
     "  --check            say whether the configuration is right, and end\n"
-    "  --version          print the version, and end\n"
-    "  --help             print this, and end\n";
+    "  -V, --version      print the version, and end\n"
+    "  -h, --help         print this, and end\n";
 
 static bool read_arguments(int count, char **words, arguments *ret, sb_why *why);
 static void prepare_process(void);
@@ -90,7 +90,7 @@ static bool read_arguments(int count, char **words, arguments *ret, sb_why *why)
     for (int i = 1; i < count; i++) {
         const char *word = words[i];
         bool *flag = strcmp(word, "--check") == 0                             ? &ret->check
-                     : strcmp(word, "--version") == 0                         ? &ret->version
+                     : strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 ? &ret->version
                      : strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ? &ret->help
                                                                               : NULL;
         if (flag) {

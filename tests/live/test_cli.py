@@ -124,7 +124,6 @@ def usage():
         one_line(cli(*command.split(), "x"), USAGE, "not there yet")
         json_error(cli(*command.split(), "--json"), USAGE, "not there yet")
     one_line(cli("resolve", "x", config="/nonexistent.yaml"), USAGE, "/nonexistent.yaml")
-    one_line(cli("resolve", "x", env={"DNS_TIMEOUT": "soon"}), USAGE, "DNS_TIMEOUT")
 
 
 def help_and_completions():
@@ -339,7 +338,7 @@ def total_failure():
         check(found.json["status"] in ("servfail", "unreachable", "timeout"), str(found.json))
         equal((found.json["addresses"], found.json["source"]), ([], None), "nothing")
         check(found.json["tried"] and set(found.json["tried"][0]) ==
-              {"strategy", "server", "result", "ms"}, str(found.json))
+              {"name", "type", "strategy", "server", "result", "ms"}, str(found.json))
         said = a.cli("resolve", "http://u:p@f.example/x", "--pass-through", "--timeout", "2s")
         equal((said.code, said.lines), (OK, ["http://u:p@f.example/x"]), "passed through")
         check("passed through" in said.err and "u:p" not in said.err, said.err)
@@ -390,6 +389,108 @@ def families_and_search():
             equal((found["name"], found["addresses"]), ("www.corp.example", ["192.0.2.33"]),
                   "search")
             equal(a.cli("resolve", "www.").code, NO_NAME, "a final dot: no search")
+
+
+def search_order():
+    """Special names and those of the hosts file are not searched; nor is behind a failure"""
+    with BadServer() as server, BadServer() as dead:
+        dead.set("servfail")
+        names = ["localhost", "LOCALHOST", "x.localhost"]
+        with open("/etc/hosts", encoding="utf-8") as f:
+            for line in f:
+                names += line.split("#")[0].split()[1:]
+        with Alone([server], "query: {search: [wild.example], ndots: 3}\n"
+                   f'routes: [{{suffix: test, upstreams: ["127.0.0.1:{dead.port}"]}}]') as a:
+            for name in names:
+                found = a.cli("resolve", name, "--json").json
+                equal(found["name"].lower(), name.lower(), name)
+                check(found["source"] in ("special", "hosts"), str(found))
+            check(not any("wild" in name for name, *_ in server.seen()), str(server.seen()))
+            equal(a.cli("resolve", "invalid").code, NO_NAME, "invalid")
+        with Alone([server], "query: {search: [wild.example]}\n"
+                   f'routes: [{{suffix: test, upstreams: ["127.0.0.1:{dead.port}"]}}]') as a:
+            server.record("gone.one", "nxdomain")
+            equal(a.cli("resolve", "gone.one").lines, [address_of("gone.one.wild.example")],
+                  "after a denial the list")
+            said = a.cli("resolve", "a.test", "--timeout", "3s")
+            equal((said.code, said.out), (FAILED, ""), "after a failure nothing: " + said.err)
+            found = a.cli("resolve", "a.test", "--timeout", "3s", "--json").json
+            equal({(t["name"], t["type"]) for t in found["tried"]},
+                  {("a.test", "A"), ("a.test", "AAAA")}, "tried")
+
+
+def mistakes_in_the_configuration():
+    """A mistake in file or environment is a warning; where it hides the socket, exit 2"""
+    with BadServer() as server, Daemon([server], workers=0) as d:
+        d.start()
+        ip = address_of("h.example")
+        for wrong, shown in (("cache: {file: /nonexistent/x/y, sise: 4MiB}", "cache.sise"),
+                             ("names: [{match: 3.example, ttl_max: soon}]", "names[0].ttl_max"),
+                             ("frob: 1", "frob"), ("query: {timeout: [}", "not YAML"),
+                             ("health: {degraded: 50%, unhealthy: 20%}", "health")):
+            with open(d.path, "w", encoding="utf-8") as f:
+                f.write(f"listen: {{socket: {d.socket}}}\n{wrong}\n")
+            for words in (("resolve", "h.example"), ("status",), ("health",), ("upstreams",),
+                          ("pin", "p.example", "192.0.2.1"), ("unpin", "p.example")):
+                said = cli(*words, config=d.path)
+                equal(said.code, OK, f"{wrong}: {words}: {said.err}")
+                equal(said.err.count("\n"), 1, said.err)
+                check(said.err.startswith("stubborn: warning: ") and shown in said.err, said.err)
+            found = cli("resolve", "h.example", "--json", config=d.path).json
+            equal((found["addresses"], found["daemon"]), ([ip], True), wrong)
+            equal(cli("config", "check", d.path).code, USAGE, "the check is strict")
+        for wrong in ("listen: {socket: relative.sock}", "listen: [1]", "query: {timeout: [}"):
+            d.write_config(wrong + "\n")
+            said = cli("status", config=d.path)
+            check(said.code == USAGE and "where the daemon listens" in said.err, said.err)
+            equal(cli("status", "-s", d.socket, config=d.path).code, OK, "-s")
+            equal(cli("status", config=d.path, env={"STUBBORN_SOCKET": d.socket}).code, OK, wrong)
+        d.write_config()
+        said = cli("status", config=d.path, env={"DNS_TIMEOUT": "abc"})
+        check(said.code == OK and "DNS_TIMEOUT" in said.err, said.err)
+        said = cli("status", config=d.path, env={"STUBBORN_SOCKET": "rel"})
+        check(said.code == USAGE and "STUBBORN_SOCKET" in said.err, said.err)
+
+
+def a_hung_daemon():
+    """A daemon that hangs is gone round within query.timeout: the file, or an engine of our own"""
+    def timed(*words, **more):
+        began = time.monotonic()
+        said = cli(*words, "--json", config=d.path, **more)
+        return said, said.json, time.monotonic() - began
+
+    extra = PATIENCE_S / 10
+    with BadServer() as server, Daemon([server], workers=0) as d:
+        d.start()
+        ip = address_of("known.example")
+        equal(cli("resolve", "known.example", config=d.path).lines, [ip], "known")
+        d.process.send_signal(signal.SIGSTOP)
+        try:
+            said, found, took = timed("resolve", "known.example")
+            equal((found["addresses"], found["daemon"]), ([ip], False), "known")
+            check(took < 1.5 + extra, f"known took {took:.1f} s")
+            said, found, took = timed("resolve", "never.example")
+            equal((said.code, found["addresses"], found["daemon"]),
+                  (OK, [address_of("never.example")], False), "never seen")
+            check(took < 2.5 + extra, f"never seen took {took:.1f} s")
+            said = cli("query", "known.example", config=d.path)
+            check(f"through: the cache file {d.cache}" in said.out, said.out)
+            check("does not answer" in said.err, said.err)
+            said = cli("explain", "known.example", "A", config=d.path)
+            check("through this process" in said.out, said.out)
+            time.sleep(2)
+            said, found, took = timed("resolve", "known.example")
+            equal((found["addresses"], found["daemon"]), ([ip], False), "the heart stands")
+            check(took < 0.5 + extra, f"took {took:.1f} s")
+            said, found, took = timed("resolve", "never2.example")
+            equal((said.code, found["daemon"]), (OK, False), "the heart stands")
+            check(took < 1.5 + extra, f"took {took:.1f} s")
+            server.set("drop")
+            said, found, took = timed("resolve", "never3.example", env={"DNS_TIMEOUT": "3"})
+            equal(said.code, FAILED, "nobody answers")
+            check(took < 3.3 + extra, f"took {took:.1f} s")
+        finally:
+            d.process.send_signal(signal.SIGCONT)
 
 
 def whom_it_asks():
@@ -568,5 +669,6 @@ def config_check():
 if __name__ == "__main__":
     run([refusals, usage, help_and_completions, literals, urls, same_with_and_without, an_outage,
          read_beside_another, a_verdict_stands, total_failure, interrupted, deadline,
-         families_and_search, whom_it_asks, another_user, emergency, control, no_daemon,
+         families_and_search, search_order,
+         mistakes_in_the_configuration, a_hung_daemon, whom_it_asks, another_user, emergency, control, no_daemon,
          config_check])
