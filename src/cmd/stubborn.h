@@ -86,6 +86,8 @@ SB_MUST_USE sb_status sb_args_read(sb_cli *cli, int count, char **words, const c
                                    sb_why *why);
 /* Usage of one command, or the list of all (NULL). */
 void sb_args_help(const sb_command *command);
+/* The same of one command as an object. */
+json_t *sb_args_json(const sb_command *command);
 const char *sb_args_name(sb_arg arg);
 const char *sb_args_value(sb_arg arg); /* NULL: a flag */
 const char *sb_args_text(sb_arg arg);

@@ -157,13 +157,29 @@ def help_and_completions():
                 done = subprocess.run([shell, "-n", f.name], capture_output=True, check=False)
                 equal((done.returncode, done.stderr), (0, b""), shell)
     script = cli("completion", "bash").out
-    for words, wanted in ((["stubborn", "ca"], "cache"), (["stubborn", "cache", "fl"], "flush"),
-                          (["stubborn", "resolve", "--pass"], "--pass-through"),
-                          (["stubborn", "pin", "x", "--fo"], "--for")):
+    for words, wanted in (("ca", "cache"), ("cache fl", "flush"), ("cache ob", ""), ("ser", ""),
+                          ("resolve --pass", "--pass-through"), ("pin x --fo", "--for"),
+                          ("-c /etc/x resolve --ur", "--url"), ("-t 3s query --dns", "--dnssec"),
+                          ("-c /etc/x rel", "reload"), ("--config = /etc/x rel", "reload"),
+                          ("config check /etc/host", "/etc/hosts"), ("-c /etc/host", "/etc/hosts"),
+                          ("cache load /etc/host", "/etc/hosts"), ("completion f", "fish"),
+                          ("help rel", "reload"), ("log ups", "upstream"), ("log net deb", "debug"),
+                          ("upstreams re", "reset"), ("pin --for 1", "")):
+        words = ["stubborn", *words.split()]
         line = (f'{script}\nCOMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}\n'
                 '_stubborn; echo "${COMPREPLY[@]}"')
         done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-        equal((done.stdout.strip(), done.stderr), (wanted, ""), str(words))
+        check(wanted in done.stdout.split() if wanted else not done.stdout.strip(),
+              f"{words}: {done.stdout!r}")
+        equal(done.stderr, "", str(words))
+    check("doctor" not in script.replace("'doctor", ""), "not there yet is not offered")
+    for words in (("cache", "--help"), ("help", "cache")):
+        said = cli(*words)
+        equal((said.code, said.err), (OK, ""), str(words))
+        check("cache list" in said.out and "(not there yet)" in said.out, said.out)
+    for words in (("help",), ("help", "cache"), ("pin", "--help"), ("--help",)):
+        check(cli(*words, "--json").json["commands"], str(words))
+    check("_stubborn" in cli("completion", "bash", "--json").json["script"], "completion --json")
 
 
 def literals():
@@ -577,6 +593,18 @@ def control():
         equal(say("unpin", "p.example").code, OK, "unpin")
         equal(say("resolve", "p.example").lines, [address_of("p.example")], "unpinned")
         one_line(say("unpin", "p.example"), USAGE)
+        check("nothing" in say("pins").out, "no pins")
+        for name in ("localhost", "a.LOCALHOST", "1.2.3.4", "x.invalid", "y.onion"):
+            one_line(say("pin", name, "1.2.3.5"), USAGE, "no effect")
+        one_line(say("pin", "a.example", *["192.0.2.1"] * 17), USAGE, "16")
+        for words in (("cache", "list", "http://x/"), ("cache", "flush", "http://x/"),
+                      ("cache", "flush", "--below", "http://x/")):
+            one_line(say(*words), USAGE, "URL")
+        uid = os.geteuid()
+        for line in (f'msg="done" verb=pin name=p.example addresses=192.0.2.9,2001:db8::9 '
+                     f'for_s=3600 uid={uid}', f'msg="done" verb=unpin name=p.example uid={uid}',
+                     'msg="refused" verb=pin name=localhost addresses=1.2.3.5'):
+            check(line in d.log(), f"{line!r} is not in\n{d.log()}")
         equal(say("log", "upstream", "debug").code, OK, "log")
         equal(say("log", "--json").json["upstream"], "debug", "log")
         one_line(say("log", "upstream", "shout"), USAGE)
@@ -598,6 +626,9 @@ def control():
         said = say("cache", "load", stdin='{"message":"00"}\n')
         equal(said.code, FAILED, "load refused")
         check("1 refused" in said.out and "entry 1" in said.err, said.out + said.err)
+        found = say("cache", "load", "-", "--json", stdin='{"message":"00"}\n').json
+        check(found["refused"] == 1 and found["first_refused"], str(found))
+        check("1 refused" in say("cache", "load", stdin='{"message":"00"}\n{frob').err, "so far")
         equal(say("cache", "flush", "--all").code, OK, "flush --all")
         equal(say("reload").lines, ["reloaded"], "reload")
         d.size = "2MiB"
@@ -615,6 +646,8 @@ def control():
         with open(d.path, "a", encoding="utf-8") as f:
             f.write("frob: 1\n")
         one_line(cli("reload", "-s", d.socket), USAGE, "frob")
+        check('msg="not reloaded, the old configuration stays"' in d.log()
+              and f"verb=reload uid={uid} reason=" in d.log(), d.log())
         d.write_config()
         server.set("closed")
         until(lambda: say("resolve", "z1.example", "--timeout", "2s").code == FAILED and
@@ -651,7 +684,14 @@ def config_check():
         check(said.code == OK and "MLFLOW_FALLBACK_IP" in said.err, said.err)
         if not os.path.exists("/etc/stubborn/stubborn.yaml"):
             check("defaults are in force" in said.out, said.out)
-        for text, word in (("cache: {share: 'group:no-such-group'}", "no-such-group"),):
+        for text, word in (("cache: {share: 'group:no-such-group'}", ":1:16: cache.share: "),
+                           ("listen:\n  control: group:no-such-group", ":2:12: listen.control: "),
+                           ("listen: {socket: /" + "x" * 110 + "}", ":1:18: listen.socket: "),
+                           ("listen: {dns: [], socket: false, http: false}", "nobody could ask"),
+                           ("cache: {warm: [http://foo/]}", ":1:16: cache.warm[0]: "),
+                           ("names: [{match: 'http://x/', protect: true}]", ":1:17: names[0].match"),
+                           ("routes: [{suffix: 'http://x/', upstreams: [127.0.0.1:5]}]",
+                            ":1:19: routes[0].suffix: ")):
             worse = os.path.join(a.dir, "worse.yaml")
             with open(worse, "w", encoding="utf-8") as f:
                 f.write(text + "\n")
