@@ -133,6 +133,10 @@ json_t *sb_cli_json_daemon(const sb_cli *cli);
 const char *sb_cli_socket(const sb_cli *cli);
 void sb_cli_close(sb_cli *cli);
 
+/* stubborn_http.c: what the control socket would reply to status, health and upstreams, over HTTP;
+ * NULL when that is off, of another daemon, or does not answer. Owned. */
+json_t *sb_cli_http(const sb_cli *cli, const char *verb);
+
 /* stubborn_print.c */
 /* The error: one sentence to stderr, "stubborn: " before it; with --json the first of them is
  * {"error": …} on stdout. */

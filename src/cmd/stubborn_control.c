@@ -314,6 +314,8 @@ static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply)
     sb_why why = {{0}};
     json_t *reply = NULL;
     int code = SB_EXIT_FAILED;
+    char verb[16] = "";
+    (void)snprintf(verb, sizeof verb, "%s", text_of(take_request, "verb"));
     bool printed = sb_view_print(take_request, &line);
     if (!sb_cli_settings(cli) || !sb_cli_knows_socket(cli)) {
         code = SB_EXIT_USAGE;
@@ -328,6 +330,10 @@ static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply)
     if (status != SB_OK) {
         bool absent = status == SB_NOTFOUND || status == SB_CONNREFUSED;
         bool denied = status == SB_PERM;
+        if (denied && (*ret_reply = sb_cli_http(cli, verb)) != NULL) {
+            code = SB_EXIT_OK;
+            goto done;
+        }
         sb_cli_complain("%s%s", why.text,
                         absent   ? "; is stubbornd running?"
                         : denied ? "; the daemon is there: listen.control says who may use it"

@@ -543,6 +543,13 @@ def another_user():
         equal((found["addresses"], found["daemon"]), ([address_of("l.example")], True), "resolve")
         one_line(say("status"), FAILED, "Permission denied", "listen.control")
         json_error(say("upstreams", "--json"), FAILED, "Permission denied")
+        os.chmod(d.path, 0o644)
+        for verb in ("status", "health", "upstreams"):  # open to everybody over HTTP
+            said = say(verb, "-c", d.path)
+            equal((said.code, said.err), (OK, ""), verb)
+            check("healthy" in said.out or "closed" in said.out, said.out)
+            check(say(verb, "-c", d.path, "--json").json, verb)
+        one_line(say("pins", "-c", d.path), FAILED, "Permission denied", "listen.control")
         os.chmod(d.socket, 0o600)
         said = say("resolve", "127.0.0.1.example", "--timeout", "1s")
         check("permission denied" in said.err and d.socket in said.err, said.err)
@@ -689,7 +696,7 @@ def config_check():
                            ("listen: {socket: /" + "x" * 110 + "}", ":1:18: listen.socket: "),
                            ("listen: {dns: [], socket: false, http: false}", "nobody could ask"),
                            ("cache: {warm: [http://foo/]}", ":1:16: cache.warm[0]: "),
-                           ("names: [{match: 'http://x/', protect: true}]", ":1:17: names[0].match"),
+                           ("names: [{match: 'http://x/', ttl_max: 1s}]", ":1:17: names[0].match"),
                            ("routes: [{suffix: 'http://x/', upstreams: [127.0.0.1:5]}]",
                             ":1:19: routes[0].suffix: ")):
             worse = os.path.join(a.dir, "worse.yaml")
@@ -710,5 +717,6 @@ if __name__ == "__main__":
     run([refusals, usage, help_and_completions, literals, urls, same_with_and_without, an_outage,
          read_beside_another, a_verdict_stands, total_failure, interrupted, deadline,
          families_and_search, search_order,
-         mistakes_in_the_configuration, a_hung_daemon, whom_it_asks, another_user, emergency, control, no_daemon,
+         mistakes_in_the_configuration, a_hung_daemon, whom_it_asks, another_user,
+         emergency, control, no_daemon,
          config_check])
