@@ -6,7 +6,7 @@ SEEDS ?= 10000
 SECONDS_EACH ?= 20
 ARGS ?=
 
-.PHONY: build run test demo bench bench-outage fuzz sim install clean help
+.PHONY: build run test demo bench bench-outage fuzz sim install uninstall clean help
 
 build:
 	@tools/install-deps build
@@ -52,6 +52,9 @@ sim:
 install: build
 	@meson install --no-rebuild -C $(BUILD) $(if $(DESTDIR),--destdir $(DESTDIR))
 
+uninstall:
+	@ninja -C $(BUILD) uninstall
+
 clean:
 	@rm -rf $(BUILD)
 
@@ -65,4 +68,5 @@ help:
 	@echo 'make fuzz [SECONDS_EACH=20] every parser for a while'
 	@echo 'make sim [SEEDS=10000]      random outages in virtual time'
 	@echo 'make install [DESTDIR=…]    into the prefix of Meson (/usr/local)'
+	@echo 'make uninstall              removes what the last install of this build put there'
 	@echo 'make clean                  removes $(BUILD)/'

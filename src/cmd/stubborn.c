@@ -86,23 +86,28 @@ int main(int argc, char **argv)
 
 int sb_run_help(sb_cli *cli)
 {
-    if (cli->operand_count == 0) {
-        sb_args_help(NULL);
-        return SB_EXIT_OK;
-    }
-    bool found = false;
-    size_t size = strlen(cli->operands[0]);
+    bool json = sb_cli_has(cli, SB_ARG_JSON), all = cli->operand_count == 0, found = false;
+    json_t *list = json_array();
+    size_t size = all ? 0 : strlen(cli->operands[0]);
     for (const sb_command *c = sb_commands; c->name; c++) {
-        bool group = strncmp(c->name, cli->operands[0], size) == 0 && c->name[size] == ' ';
-        if (strcmp(c->name, cli->operands[0]) != 0 && !group)
+        bool group = !all && strncmp(c->name, cli->operands[0], size) == 0 && c->name[size] == ' ';
+        if (!all && strcmp(c->name, cli->operands[0]) != 0 && !group)
             continue;
         if (group && cli->operand_count > 1 && strcmp(c->name + size + 1, cli->operands[1]) != 0)
             continue;
-        if (found)
+        if (json)
+            json_array_append_new(list, sb_args_json(c));
+        else if (!all && found)
             (void)putchar('\n');
-        sb_args_help(c);
+        if (!json && !all)
+            sb_args_help(c);
         found = true;
     }
+    if (!json && all)
+        sb_args_help(NULL);
+    if (json && found)
+        sb_cli_json(json_pack("{s:O}", "commands", list));
+    json_decref(list);
     if (found)
         return SB_EXIT_OK;
     sb_cli_complain("there is no command '%s'; see 'stubborn help'", cli->operands[0]);
@@ -122,7 +127,10 @@ static int run(sb_cli *cli)
 {
     const sb_command *command = cli->command;
     if (sb_cli_has(cli, SB_ARG_HELP)) {
-        sb_args_help(command);
+        if (sb_cli_has(cli, SB_ARG_JSON))
+            sb_cli_json(json_pack("{s:[o]}", "commands", sb_args_json(command)));
+        else
+            sb_args_help(command);
         return SB_EXIT_OK;
     }
     if (!command->run) {

@@ -68,6 +68,8 @@ struct sb_cli {
     unsigned operand_count;
     sb_ns timeout; /* 0: not given */
     const sb_settings *settings;
+    bool socket_lost;       /* listen.socket could not be read: fault says why */
+    sb_why fault;           /* the first mistake of the configuration; "" none */
     struct sb_world *world; /* stubborn_ask.c's; NULL until a question is asked */
 };
 static inline bool sb_cli_has(const sb_cli *cli, sb_arg arg)
@@ -84,16 +86,23 @@ SB_MUST_USE sb_status sb_args_read(sb_cli *cli, int count, char **words, const c
                                    sb_why *why);
 /* Usage of one command, or the list of all (NULL). */
 void sb_args_help(const sb_command *command);
+/* The same of one command as an object. */
+json_t *sb_args_json(const sb_command *command);
 const char *sb_args_name(sb_arg arg);
 const char *sb_args_value(sb_arg arg); /* NULL: a flag */
 const char *sb_args_text(sb_arg arg);
 char sb_args_letter(sb_arg arg);
 
 /* stubborn_config.c: loads what -c, STUBBORN_CONFIG or the default path say, with the environment
- * over it, and without listeners: this is a client. Prints the sentence; false: exit with USAGE. */
+ * over it, and without listeners: this is a client. What is wrong in it is warned of in one line
+ * and left out. False, with the sentence printed: exit with USAGE. */
 bool sb_cli_settings(sb_cli *cli);
+/* False, with the sentence printed: where the daemon listens is the very thing that is wrong. */
+bool sb_cli_knows_socket(const sb_cli *cli);
 /* Search list and ndots: the configuration's, else resolv.conf's. */
 void sb_cli_search(const sb_cli *cli, sb_resolv_conf *ret);
+/* A name or alias of /etc/hosts; name folded. */
+bool sb_cli_in_hosts(const sb_name *name);
 /* A whole small file. SB_NOTFOUND when absent. */
 SB_MUST_USE sb_status sb_cli_read_file(const char *path, size_t max, uint8_t **ret_bytes,
                                        size_t *ret_size, sb_why *why);
@@ -103,6 +112,7 @@ typedef struct sb_asked {
     sb_question question; /* in */
     bool answered;
     bool is_final;       /* nothing the cache file knows takes its place */
+    bool from_file;      /* of the cache file, read by ourselves */
     sb_edge_reply reply; /* when answered */
     sb_status status;    /* when not */
 } sb_asked;
@@ -115,9 +125,9 @@ void sb_asked_fini(sb_asked *asked, size_t count);
 /* The outcome of one: what the provenance says, else what the reply says. */
 sb_outcome sb_asked_outcome(const sb_asked *asked);
 bool sb_asked_degraded(const sb_asked *asked);
-/* Where questions go, for people: the daemon's socket or "this process". */
+/* Who answered last, for people: the daemon's socket, "this process", the cache file. */
 const char *sb_cli_via(const sb_cli *cli);
-/* Whether a daemon was asked; null when nobody was. */
+/* Whether it was the daemon; null when nobody was asked. */
 json_t *sb_cli_json_daemon(const sb_cli *cli);
 /* The evidence behind a doubt, the life of its addresses and the trail of its pins, where there is
  * a daemon that may say; else nothing. */
@@ -126,20 +136,26 @@ void sb_cli_print_doubt(sb_cli *cli, const sb_question *question);
 const char *sb_cli_socket(const sb_cli *cli);
 void sb_cli_close(sb_cli *cli);
 
+/* stubborn_http.c: what the control socket would reply to status, health and upstreams, over HTTP;
+ * NULL when that is off, of another daemon, or does not answer. Owned. */
+json_t *sb_cli_http(const sb_cli *cli, const char *verb);
+
 /* stubborn_print.c */
 /* The error: one sentence to stderr, "stubborn: " before it; with --json the first of them is
  * {"error": …} on stdout. */
 void sb_cli_complain(const char *format, ...) SB_PRINTF(1, 2);
 /* What is no error: one sentence to stderr. Not with --json, where the document says it. */
 void sb_cli_note(const char *format, ...) SB_PRINTF(1, 2);
+/* What was got round, and would stop a daemon: to stderr, with --json as well. */
+void sb_cli_warn(const char *format, ...) SB_PRINTF(1, 2);
 void sb_cli_json_errors(void); /* --json was given */
 /* One line of JSON to stdout; the value is consumed. */
 void sb_cli_json(json_t *take_value);
 /* The CONTRACT's word for how a question went. */
 const char *sb_status_word(sb_outcome outcome);
-json_t *sb_json_tried(const sb_provenance *provenance);
-/* [] for no provenance; appended. */
-void sb_json_add_tried(json_t *list, const sb_provenance *provenance);
+json_t *sb_json_tried(const sb_asked *asked);
+/* Nothing for no provenance; appended. */
+void sb_json_add_tried(json_t *list, const sb_asked *asked);
 json_t *sb_json_address_port(const sb_addr *addr); /* null without family */
 json_t *sb_json_source(uint8_t source);
 /* "dns 192.0.2.1:53, learned 12 s ago" and the like. */

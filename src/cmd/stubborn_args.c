@@ -22,6 +22,7 @@ static const arg_row rows[] = {
 static int find_long(const char *word, size_t size);
 static int find_letter(char letter);
 static sb_status read_option(sb_cli *cli, char **words, int count, int *at, sb_why *why);
+static bool is_group(const char *word);
 static sb_status choose_command(sb_cli *cli, const char **operands, unsigned count, sb_why *why);
 static sb_status check(sb_cli *cli, sb_why *why);
 static const char *near_command(const char *word);
@@ -53,6 +54,12 @@ sb_status sb_args_read(sb_cli *cli, int count, char **words, const char **operan
         operands[found++] = "help";
         cli->arg[SB_ARG_HELP] = NULL; /* the list of commands, not the help of help */
     }
+    if (found == 1 && sb_cli_has(cli, SB_ARG_HELP) && is_group(operands[0])) {
+        operands[1] = operands[0]; /* there is room: --help was a word */
+        operands[0] = "help";
+        found = 2;
+        cli->arg[SB_ARG_HELP] = NULL;
+    }
     if (found == 0)
         return sb_why_set(why, SB_INVALID, "which command? see 'stubborn help'");
     sb_status status = choose_command(cli, operands, found, why);
@@ -72,8 +79,9 @@ void sb_args_help(const sb_command *command)
                "      5 resolution failed, 6 daemon needed and absent. See stubborn(1).\n");
         return;
     }
-    printf("usage: stubborn %s [OPTION...] %s\n  %s\n", command->name, command->operands,
-           command->summary);
+    printf("usage: stubborn %s [OPTION...]%s%s\n  %s%s\n", command->name,
+           command->operands[0] ? " " : "", command->operands, command->summary,
+           command->run ? "" : " (not there yet)");
     for (unsigned i = 0; i < SB_ARG_COUNT; i++) {
         char line[40];
         if (!((command->args | SB_ARGS_COMMON) >> i & 1))
@@ -83,6 +91,18 @@ void sb_args_help(const sb_command *command)
                        rows[i].name, rows[i].value ? " " : "", rows[i].value ? rows[i].value : "");
         printf("  %-26s %s\n", line, rows[i].help);
     }
+}
+
+json_t *sb_args_json(const sb_command *command)
+{
+    json_t *options = json_array();
+    for (unsigned i = 0; i < SB_ARG_COUNT; i++)
+        if ((command->args | SB_ARGS_COMMON) >> i & 1)
+            json_array_append_new(options, json_pack("{s:s, s:s?, s:s}", "name", rows[i].name,
+                                                     "value", rows[i].value, "help", rows[i].help));
+    return json_pack("{s:s, s:s, s:s, s:b, s:o}", "command", command->name, "operands",
+                     command->operands, "summary", command->summary, "available",
+                     command->run != NULL, "options", options);
 }
 
 const char *sb_args_name(sb_arg arg)
@@ -151,6 +171,19 @@ static sb_status read_option(sb_cli *cli, char **words, int count, int *at, sb_w
     return SB_OK;
 }
 
+/* The first word of commands of two, and none by itself. */
+static bool is_group(const char *word)
+{
+    size_t size = strlen(word);
+    bool group = false;
+    for (const sb_command *c = sb_commands; c->name; c++) {
+        if (strcmp(c->name, word) == 0)
+            return false;
+        group = group || (strncmp(c->name, word, size) == 0 && c->name[size] == ' ');
+    }
+    return group;
+}
+
 /* Two words where the table has two; one may stand alone as well. */
 static sb_status choose_command(sb_cli *cli, const char **operands, unsigned count, sb_why *why)
 {
@@ -200,8 +233,11 @@ static sb_status check(sb_cli *cli, sb_why *why)
             return sb_why_set(why, SB_INVALID, "option --%s is not for '%s'", rows[i].name,
                               command->name);
     if (cli->operand_count < command->least || cli->operand_count > command->most)
-        return sb_why_set(why, SB_INVALID, "usage: stubborn %s [OPTION...] %s", command->name,
-                          command->operands);
+        return sb_why_set(why, SB_INVALID, "usage: stubborn %s [OPTION...]%s%s%s", command->name,
+                          command->operands[0] ? " " : "", command->operands,
+                          command->run == sb_run_pin && cli->operand_count > command->most
+                              ? " (16 addresses at most)"
+                              : "");
     if (sb_cli_has(cli, SB_ARG_FORCE) && !sb_cli_has(cli, SB_ARG_URL))
         return sb_why_set(why, SB_INVALID, "--force is of use with --url only");
     const char *text = cli->arg[SB_ARG_TIMEOUT];

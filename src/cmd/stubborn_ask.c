@@ -10,75 +10,82 @@
 #include "base/mem.h"
 #include "cmd/stubborn.h"
 #include "cmd/stubborn_local.h"
+#include "dns/rdata.h"
 #include "io/uv_env.h"
 
 #define SLACK (1 * SB_S)              /* the daemon's own deadline comes first and says more */
 #define LOCAL_SLACK (250 * SB_MS)     /* and so does that of our own engine */
-#define STUCK_PATIENCE (1 * SB_S)     /* for a daemon whose heartbeat stands still */
+#define STUCK_PATIENCE (1 * SB_S)     /* for a connection, the first reply, one to a mere call */
+#define KNOWN_PATIENCE (100 * SB_MS)  /* the heartbeat stands still and the file knows the name */
 #define STALE_PATIENCE (1800 * SB_MS) /* RFC 8767 §5 */
 #define SYSTEM_SOCKET "/run/stubborn/stubborn.sock"
 
 typedef struct sb_world {
-    bool begun;
     bool with_daemon;
+    bool hung;         /* there is one, and it does not answer */
+    bool file, others; /* answered the questions asked last */
+    sb_ns began;       /* the command as a whole has one deadline */
     sb_edge_client client;
     sb_local *local;
     sb_edge_cache *cache; /* read beside an engine that has none of its own */
     sb_l1_buffer *buffer;
     uint16_t next_id;
     char socket[108];
+    char via[600];
 } sb_world;
 
-static void begin(sb_cli *cli, sb_ns deadline);
+static void begin(sb_cli *cli);
+static sb_ns deadline_of(const sb_cli *cli);
+static sb_ns look_into_file(sb_cli *cli, sb_asked *asked, size_t count, uint8_t ask,
+                            sb_ns deadline);
 static void tell_absent(const sb_cli *cli, sb_status status);
 static void begin_local(sb_cli *cli, sb_ns deadline);
 static void open_cache(sb_cli *cli);
 static bool send_all(sb_world *world, sb_asked *asked, size_t count, uint16_t first, uint8_t ask,
                      sb_ns deadline);
-static void receive_all(sb_world *world, sb_asked *asked, size_t count, uint16_t first,
-                        sb_ns deadline, sb_ask_grace *grace);
+static void receive_all(sb_cli *cli, sb_asked *asked, size_t count, uint16_t first, sb_ns deadline,
+                        sb_ask_grace *grace);
+static bool heart_stands(sb_world *world);
+static void call_out(sb_world *world, uint16_t id);
 static bool all_answered(const sb_asked *asked, size_t count);
 static bool is_failure(const sb_asked *asked);
 static bool is_verdict(const sb_edge_reply *reply);
 static bool from_cache(sb_cli *cli, sb_asked *asked, bool stale_too);
-static bool known_stale(sb_cli *cli, const sb_asked *asked, size_t count);
+static bool known(sb_cli *cli, const sb_asked *asked, size_t count, bool stale_too);
 static bool make_reply(sb_cli *cli, sb_asked *asked, const sb_edge_hit *hit);
 
 void sb_cli_ask(sb_cli *cli, sb_asked *asked, size_t count, uint8_t ask, sb_ask_grace *grace)
 {
-    sb_ns now = sb_edge_now();
-    sb_ns deadline = now + (cli->timeout ? cli->timeout : cli->settings->query.timeout + SLACK);
     for (size_t i = 0; i < count; i++)
         asked[i].status = SB_TIMEOUT;
-    begin(cli, deadline);
+    begin(cli);
     sb_world *world = cli->world;
     if (!world)
         return;
     for (int round = 0; round < 2; round++) {
-        sb_ns until = world->local && cli->timeout ? deadline + LOCAL_SLACK : deadline;
-        bool local_cache = world->local && sb_local_has_cache(world->local);
-        if (world->cache && !world->with_daemon && !local_cache) {
-            for (size_t i = 0; i < count && !(ask & SB_ASK_LIVE); i++)
-                if (!asked[i].answered)
-                    (void)from_cache(cli, &asked[i], false);
-            if (known_stale(cli, asked, count) && until > now + STALE_PATIENCE)
-                until = now + STALE_PATIENCE;
-        } else if (world->cache && world->with_daemon && !sb_edge_cache_alive(world->cache) &&
-                   known_stale(cli, asked, count) && until > now + STUCK_PATIENCE) {
-            until = now + STUCK_PATIENCE;
-        }
+        sb_ns until = look_into_file(cli, asked, count, ask, deadline_of(cli));
+        if (all_answered(asked, count))
+            break;
+        if (!world->with_daemon && !world->local)
+            begin_local(cli, until);
         uint16_t first = world->next_id;
-        world->next_id = (uint16_t)(first + count);
-        if (!all_answered(asked, count) && world->client.fd >= 0 &&
-            send_all(world, asked, count, first, ask, until))
-            receive_all(world, asked, count, first, until, grace);
+        world->next_id = (uint16_t)(first + count + 1); /* and one for call_out */
+        if (world->client.fd >= 0 && send_all(world, asked, count, first, ask, until))
+            receive_all(cli, asked, count, first, until, grace);
         if (all_answered(asked, count) || world->client.fd >= 0 || !world->with_daemon)
             break;
-        begin_local(cli, deadline); /* the daemon went away in the middle */
+        world->with_daemon = false; /* it went away in the middle, or hangs */
+        if (world->hung)
+            tell_absent(cli, SB_TIMEOUT);
     }
     for (size_t i = 0; i < count && !(ask & SB_ASK_NO_DEGRADED); i++)
         if (!asked[i].is_final && is_failure(&asked[i]))
             (void)from_cache(cli, &asked[i], true);
+    world->file = world->others = false;
+    for (size_t i = 0; i < count; i++) {
+        world->file = world->file || asked[i].from_file;
+        world->others = world->others || !asked[i].from_file;
+    }
 }
 
 void sb_asked_fini(sb_asked *asked, size_t count)
@@ -118,14 +125,24 @@ bool sb_asked_degraded(const sb_asked *asked)
 
 const char *sb_cli_via(const sb_cli *cli)
 {
-    if (cli->world && cli->world->with_daemon)
-        return cli->world->socket;
-    return "this process (no daemon)";
+    sb_world *world = cli->world;
+    const char *who = "this process (no daemon)";
+    if (world && world->with_daemon)
+        who = world->socket;
+    else if (world && world->hung)
+        who = "this process (the daemon does not answer)";
+    if (!world || !world->file)
+        return who;
+    (void)snprintf(world->via, sizeof world->via, "%s%sthe cache file %s", world->others ? who : "",
+                   world->others ? " and " : "", cli->settings->cache.file);
+    return world->via;
 }
 
 json_t *sb_cli_json_daemon(const sb_cli *cli)
 {
-    return cli->world ? json_boolean(cli->world->with_daemon) : json_null();
+    const sb_world *world = cli->world;
+    return world ? json_boolean(world->with_daemon && (world->others || !world->file))
+                 : json_null();
 }
 
 const char *sb_cli_socket(const sb_cli *cli)
@@ -154,7 +171,7 @@ void sb_cli_close(sb_cli *cli)
     cli->world = NULL;
 }
 
-static void begin(sb_cli *cli, sb_ns deadline)
+static void begin(sb_cli *cli)
 {
     if (cli->world)
         return;
@@ -163,15 +180,44 @@ static void begin(sb_cli *cli, sb_ns deadline)
         return;
     world->client.fd = -1;
     world->next_id = 1;
+    world->began = sb_edge_now();
     (void)snprintf(world->socket, sizeof world->socket, "%s", sb_cli_socket(cli));
     open_cache(cli);
-    sb_status status = sb_edge_client_open(world->socket, deadline, &world->client, NULL);
+    sb_ns deadline = deadline_of(cli), soon = world->began + STUCK_PATIENCE;
+    sb_status status =
+        sb_edge_client_open(world->socket, soon < deadline ? soon : deadline, &world->client, NULL);
     if (status == SB_OK) {
         world->with_daemon = true;
         return;
     }
+    world->hung = status == SB_TIMEOUT;
     tell_absent(cli, status);
-    begin_local(cli, deadline);
+    if (!world->hung)
+        begin_local(cli, deadline);
+}
+
+/* Of the command as a whole. A daemon that is well says more with its last word, a little later. */
+static sb_ns deadline_of(const sb_cli *cli)
+{
+    const sb_world *world = cli->world;
+    if (cli->timeout)
+        return world->began + cli->timeout + (world->local && !world->hung ? LOCAL_SLACK : 0);
+    return world->began + cli->settings->query.timeout + (world->hung ? 0 : SLACK);
+}
+
+/* What the file of another knows fresh is answered. Returns how long the rest is waited for: not
+ * past what RFC 8767 allows where a stale answer is at hand. */
+static sb_ns look_into_file(sb_cli *cli, sb_asked *asked, size_t count, uint8_t ask, sb_ns deadline)
+{
+    sb_world *world = cli->world;
+    bool own = world->local && sb_local_has_cache(world->local);
+    if (!world->cache || world->with_daemon || own)
+        return deadline;
+    for (size_t i = 0; i < count && !(ask & SB_ASK_LIVE); i++)
+        if (!asked[i].answered)
+            (void)from_cache(cli, &asked[i], false);
+    sb_ns soon = sb_edge_now() + STALE_PATIENCE;
+    return soon < deadline && known(cli, asked, count, true) ? soon : deadline;
 }
 
 /* A daemon is no need; one that was named, or is there and may not be asked, is missed. */
@@ -184,6 +230,8 @@ static void tell_absent(const sb_cli *cli, sb_status status)
         sb_cli_note("the daemon at %s is there, permission denied: listen.allow and cache.share "
                     "decide who may ask; asking %s myself",
                     path, servers);
+    else if (status == SB_TIMEOUT)
+        sb_cli_note("the daemon at %s does not answer; going on without it", path);
     else if (cli->arg[SB_ARG_SOCKET] || (chosen && chosen[0]))
         sb_cli_note("no daemon at %s; asking %s myself", path, servers);
 }
@@ -192,7 +240,6 @@ static void begin_local(sb_cli *cli, sb_ns deadline)
 {
     sb_world *world = cli->world;
     sb_edge_client_close(&world->client);
-    world->with_daemon = false;
     if (sb_local_start(cli->settings, &world->local, NULL) != SB_OK) {
         world->local = NULL;
         return;
@@ -237,24 +284,43 @@ static bool send_all(sb_world *world, sb_asked *asked, size_t count, uint16_t fi
     return true;
 }
 
-static void receive_all(sb_world *world, sb_asked *asked, size_t count, uint16_t first,
-                        sb_ns deadline, sb_ask_grace *grace)
+/* Until it said anything a daemon is watched: one that hangs takes connections and questions all
+ * the same. What the file knows fresh a daemon says at once; for the rest it may need its time, but
+ * not for a call that asks nothing of it. */
+static void receive_all(sb_cli *cli, sb_asked *asked, size_t count, uint16_t first, sb_ns deadline,
+                        sb_ask_grace *grace)
 {
+    sb_world *world = cli->world;
+    bool stands = world->with_daemon && heart_stands(world), called = stands;
+    sb_ns look = SB_NEVER;
+    if (world->with_daemon)
+        look = sb_edge_now() +
+               (stands && known(cli, asked, count, true) ? KNOWN_PATIENCE : STUCK_PATIENCE);
     while (!all_answered(asked, count)) {
         sb_edge_reply reply;
-        sb_status status = sb_edge_client_receive(&world->client, deadline, &reply, NULL);
+        bool looks = look < deadline;
+        sb_status status =
+            sb_edge_client_receive(&world->client, looks ? look : deadline, &reply, NULL);
+        if (status == SB_TIMEOUT && looks && !called && !known(cli, asked, count, false)) {
+            call_out(world, (uint16_t)(first + count));
+            called = true;
+            look = sb_edge_now() + STUCK_PATIENCE;
+            continue;
+        }
         if (status != SB_OK) {
             for (size_t i = 0; i < count; i++)
                 if (!asked[i].answered)
                     asked[i].status = status;
-            if (status != SB_TIMEOUT)
+            world->hung = world->hung || (status == SB_TIMEOUT && looks);
+            if (status != SB_TIMEOUT || looks)
                 sb_edge_client_close(&world->client);
             return;
         }
+        look = SB_NEVER;
         unsigned index = (uint16_t)(reply.msg.id - first);
         if (index >= count || asked[index].answered ||
             (reply.msg.has_question && !sb_msg_answers(&reply.msg, &asked[index].question))) {
-            sb_edge_reply_fini(&reply); /* late, of a question given up */
+            sb_edge_reply_fini(&reply); /* late, of a question given up, or of the call */
             continue;
         }
         asked[index].reply = reply;
@@ -265,6 +331,24 @@ static void receive_all(sb_world *world, sb_asked *asked, size_t count, uint16_t
         if (wait != SB_NEVER && now + wait < deadline)
             deadline = now + wait;
     }
+}
+
+/* A writer that ended in good order left a heart that stands as well: that tells nothing. */
+static bool heart_stands(sb_world *world)
+{
+    sb_l1_header_info header;
+    return world->cache && sb_edge_cache_header(world->cache, &header) && !header.writer_clean &&
+           !sb_edge_cache_alive(world->cache);
+}
+
+/* A question every daemon answers from what it is (RFC 6761 §6.3). */
+static void call_out(sb_world *world, uint16_t id)
+{
+    sb_question question = {.type = SB_TYPE_A, .class = SB_CLASS_IN};
+    if (sb_name_parse("localhost", 9, &question.name, NULL) == SB_OK &&
+        sb_edge_client_ask(&world->client, id, &question, 0, sb_edge_now() + KNOWN_PATIENCE,
+                           NULL) != SB_OK)
+        return; /* the next look sees that nothing came */
 }
 
 static bool all_answered(const sb_asked *asked, size_t count)
@@ -302,14 +386,15 @@ static bool from_cache(sb_cli *cli, sb_asked *asked, bool stale_too)
     return make_reply(cli, asked, &hit);
 }
 
-static bool known_stale(sb_cli *cli, const sb_asked *asked, size_t count)
+/* Whether the file knows records for a question that is open. */
+static bool known(sb_cli *cli, const sb_asked *asked, size_t count, bool stale_too)
 {
     sb_world *world = cli->world;
     sb_edge_hit hit;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && world->cache; i++)
         if (!asked[i].answered &&
             sb_edge_cache_find(world->cache, &asked[i].question, world->buffer, &hit) == SB_OK &&
-            hit.entry.kind == SB_KIND_POSITIVE)
+            hit.entry.kind == SB_KIND_POSITIVE && (stale_too || hit.freshness != SB_STALE))
             return true;
     return false;
 }
@@ -371,5 +456,6 @@ static bool make_reply(sb_cli *cli, sb_asked *asked, const sb_edge_hit *hit)
     sb_edge_reply_fini(&asked->reply);
     asked->reply = reply;
     asked->answered = true;
+    asked->from_file = true;
     return true;
 }

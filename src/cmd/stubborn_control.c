@@ -17,6 +17,11 @@
 #define LOAD_BATCH 200 /* entries a line: the daemon takes lines up to 1 MiB */
 #define LOAD_BATCH_BYTES (700 * 1024)
 
+typedef struct load_totals {
+    json_int_t loaded, older, refused;
+    json_t *first_refused; /* owned; NULL none */
+} load_totals;
+
 static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply);
 static bool control_path(sb_cli *cli, char *ret_path, size_t capacity);
 static int simple(sb_cli *cli, json_t *take_request, const char *done);
@@ -38,7 +43,7 @@ static double real_of(const json_t *object, const char *key);
 static json_t *names_array(sb_cli *cli, unsigned from);
 static int pages(sb_cli *cli, const char *verb, const char *suffix, FILE *out,
                  void (*print)(const json_t *), json_t *list);
-static int load_batch(sb_cli *cli, json_t *take_entries, json_int_t totals[3]);
+static int load_batch(sb_cli *cli, json_t *take_entries, load_totals *totals);
 
 int sb_run_status(sb_cli *cli)
 {
@@ -96,8 +101,11 @@ int sb_run_health(sb_cli *cli)
 int sb_run_cache_list(sb_cli *cli)
 {
     bool json = sb_cli_has(cli, SB_ARG_JSON);
-    json_t *list = json ? json_array() : NULL;
     const char *suffix = cli->operand_count ? cli->operands[0] : NULL;
+    sb_name name;
+    if (suffix && !sb_cli_name(suffix, &name))
+        return SB_EXIT_USAGE;
+    json_t *list = json ? json_array() : NULL;
     int code = pages(cli, "cache-list", suffix, NULL, print_entry, list);
     if (json && code == SB_EXIT_OK)
         sb_cli_json(json_pack("{s:O}", "entries", list));
@@ -113,6 +121,9 @@ int sb_run_cache_flush(sb_cli *cli)
         sb_cli_complain("flush takes one of NAME, --below SUFFIX and --all");
         return SB_EXIT_USAGE;
     }
+    sb_name name;
+    if (!all && !sb_cli_name(below ? below : cli->operands[0], &name))
+        return SB_EXIT_USAGE;
     json_t *request = json_pack("{s:s}", "verb", "flush");
     if (all)
         json_object_set_new(request, "all", json_true());
@@ -153,13 +164,14 @@ int sb_run_cache_dump(sb_cli *cli)
 
 int sb_run_cache_load(sb_cli *cli)
 {
-    const char *path = cli->operand_count ? cli->operands[0] : "/dev/stdin";
+    const char *path = cli->operand_count ? cli->operands[0] : "-";
     sb_why why = {{0}};
     uint8_t *bytes;
     size_t size, lines = 0, batch_bytes = 0;
-    json_int_t totals[3] = {0};
+    load_totals totals = {0};
     int code = SB_EXIT_OK;
-    if (sb_cli_read_file(path, DUMP_MAX, &bytes, &size, &why) != SB_OK) {
+    if (sb_cli_read_file(strcmp(path, "-") == 0 ? "/dev/stdin" : path, DUMP_MAX, &bytes, &size,
+                         &why) != SB_OK) {
         sb_cli_complain("%s", why.text);
         return SB_EXIT_FAILED;
     }
@@ -171,8 +183,13 @@ int sb_run_cache_load(sb_cli *cli)
         lines++;
         json_t *entry = length ? json_loadb((const char *)bytes + at, length, 0, &error) : NULL;
         if (length && !entry) {
-            sb_cli_complain("%s:%zu: %s", path, lines, error.text);
-            code = SB_EXIT_USAGE;
+            code = load_batch(cli, batch, &totals); /* what was good so far */
+            batch = NULL;
+            if (code == SB_EXIT_OK)
+                sb_cli_complain("%s:%zu: %s; before it %lld loaded, %lld older, %lld refused", path,
+                                lines, error.text, (long long)totals.loaded,
+                                (long long)totals.older, (long long)totals.refused);
+            code = code == SB_EXIT_OK ? SB_EXIT_USAGE : code;
         } else if (entry) {
             json_array_append_new(batch, entry);
             batch_bytes += length;
@@ -180,26 +197,28 @@ int sb_run_cache_load(sb_cli *cli)
         at += length + 1;
         if (code == SB_EXIT_OK && (json_array_size(batch) >= LOAD_BATCH ||
                                    batch_bytes > LOAD_BATCH_BYTES || at >= size)) {
-            code = load_batch(cli, batch, totals);
+            code = load_batch(cli, batch, &totals);
             batch = json_array();
             batch_bytes = 0;
         }
     }
     if (size == 0) { /* nothing to load, but somebody to load it is needed all the same */
-        code = load_batch(cli, batch, totals);
+        code = load_batch(cli, batch, &totals);
         batch = NULL;
     }
     json_decref(batch);
     sb_free(bytes);
-    if (code != SB_EXIT_OK)
-        return code;
-    if (sb_cli_has(cli, SB_ARG_JSON))
-        sb_cli_json(json_pack("{s:I, s:I, s:I}", "loaded", totals[0], "older", totals[1], "refused",
-                              totals[2]));
-    else
-        printf("%lld loaded, %lld older than what is there, %lld refused\n", (long long)totals[0],
-               (long long)totals[1], (long long)totals[2]);
-    return totals[2] > 0 ? SB_EXIT_FAILED : SB_EXIT_OK;
+    if (code == SB_EXIT_OK && sb_cli_has(cli, SB_ARG_JSON))
+        sb_cli_json(json_pack("{s:I, s:I, s:I, s:O?}", "loaded", totals.loaded, "older",
+                              totals.older, "refused", totals.refused, "first_refused",
+                              totals.first_refused));
+    else if (code == SB_EXIT_OK)
+        printf("%lld loaded, %lld older than what is there, %lld refused\n",
+               (long long)totals.loaded, (long long)totals.older, (long long)totals.refused);
+    if (code == SB_EXIT_OK && totals.refused > 0)
+        code = SB_EXIT_FAILED;
+    json_decref(totals.first_refused);
+    return code;
 }
 
 int sb_run_cache_warm(sb_cli *cli)
@@ -207,8 +226,10 @@ int sb_run_cache_warm(sb_cli *cli)
     for (unsigned i = 0; i < cli->operand_count; i++)
         if (!host_name(cli->operands[i]))
             return SB_EXIT_USAGE;
-    return simple(cli, json_pack("{s:s, s:o}", "verb", "warm", "names", names_array(cli, 0)),
-                  "asked for");
+    char done[64];
+    (void)snprintf(done, sizeof done, "%u name%s looked up in the background", cli->operand_count,
+                   cli->operand_count == 1 ? " is" : "s are");
+    return simple(cli, json_pack("{s:s, s:o}", "verb", "warm", "names", names_array(cli, 0)), done);
 }
 
 int sb_run_cache_obey(sb_cli *cli)
@@ -334,11 +355,14 @@ int sb_run_log(sb_cli *cli)
         sb_cli_complain("usage: stubborn log [SUBSYSTEM LEVEL]");
         return SB_EXIT_USAGE;
     }
+    char done[128];
+    (void)snprintf(done, sizeof done, "%.40s logs from level %.40s up", cli->operands[0],
+                   cli->operands[1]);
     return simple(cli,
                   json_pack("{s:s, s:o, s:o}", "verb", "log", "subsystem",
                             sb_view_string(cli->operands[0]), "level",
                             sb_view_string(cli->operands[1])),
-                  "set");
+                  done);
 }
 
 /* The exit code when it is not SB_EXIT_OK was explained. */
@@ -355,8 +379,10 @@ static int ask_daemon(sb_cli *cli, json_t *take_request, bool quiet, json_t **re
     sb_why why = {{0}};
     json_t *reply = NULL;
     int code = SB_EXIT_FAILED;
+    char verb[16] = "";
+    (void)snprintf(verb, sizeof verb, "%s", text_of(take_request, "verb"));
     bool printed = sb_view_print(take_request, &line);
-    if (!sb_cli_settings(cli)) {
+    if (!sb_cli_settings(cli) || !sb_cli_knows_socket(cli)) {
         code = SB_EXIT_USAGE;
         goto done;
     }
@@ -370,6 +396,10 @@ static int ask_daemon(sb_cli *cli, json_t *take_request, bool quiet, json_t **re
     if (status != SB_OK) {
         bool absent = status == SB_NOTFOUND || status == SB_CONNREFUSED;
         bool denied = status == SB_PERM;
+        if (denied && !quiet && (*ret_reply = sb_cli_http(cli, verb)) != NULL) {
+            code = SB_EXIT_OK;
+            goto done;
+        }
         if (!quiet)
             sb_cli_complain("%s%s", why.text,
                             absent   ? "; is stubbornd running?"
@@ -557,6 +587,8 @@ static void print_pins(const json_t *reply)
 {
     size_t i, k;
     json_t *pin, *address, *life;
+    if (json_array_size(json_object_get(reply, "pins")) == 0)
+        printf("nothing is pinned\n");
     json_array_foreach(json_object_get(reply, "pins"), i, pin)
     {
         printf("%s", text_of(pin, "name"));
@@ -658,17 +690,20 @@ static int pages(sb_cli *cli, const char *verb, const char *suffix, FILE *out,
     return SB_EXIT_OK;
 }
 
-static int load_batch(sb_cli *cli, json_t *take_entries, json_int_t totals[3])
+static int load_batch(sb_cli *cli, json_t *take_entries, load_totals *totals)
 {
     json_t *reply;
     int code = call(cli, json_pack("{s:s, s:o}", "verb", "load", "entries", take_entries), &reply);
     if (code != SB_EXIT_OK)
         return code;
-    totals[0] += number_of(reply, "loaded");
-    totals[1] += number_of(reply, "older");
-    totals[2] += number_of(reply, "refused");
-    if (json_object_get(reply, "first_refused"))
+    totals->loaded += number_of(reply, "loaded");
+    totals->older += number_of(reply, "older");
+    totals->refused += number_of(reply, "refused");
+    json_t *refused = json_object_get(reply, "first_refused");
+    if (refused)
         sb_cli_note("refused: %s", text_of(reply, "first_refused"));
+    if (refused && !totals->first_refused)
+        totals->first_refused = json_incref(refused);
     json_decref(reply);
     return SB_EXIT_OK;
 }

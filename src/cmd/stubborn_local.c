@@ -117,8 +117,8 @@ static sb_status make_directory(sb_local *local, sb_why *why)
     for (size_t i = 0; i < SB_ARRAY_SIZE(places); i++) {
         if (!places[i] || places[i][0] != '/')
             continue;
-        int size = snprintf(local->directory, sizeof local->directory, "%s/stubborn-XXXXXX",
-                            places[i]);
+        int size =
+            snprintf(local->directory, sizeof local->directory, "%s/stubborn-XXXXXX", places[i]);
         if (size <= 0 || (size_t)size >= sizeof local->directory || !mkdtemp(local->directory))
             continue;
         (void)snprintf(local->socket, sizeof local->socket, "%s/s", local->directory);

@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "cmd/stubborn.h"
+#include "dns/rdata.h"
 #include "dns/target.h"
 #include "front/view.h"
-#include "cmd/stubborn.h"
 
 static bool json_errors, json_printed;
 
@@ -41,6 +42,16 @@ void sb_cli_note(const char *format, ...)
         (void)fprintf(stderr, "stubborn: %s\n", text);
 }
 
+void sb_cli_warn(const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    format_line(format, args, text, sizeof text);
+    va_end(args);
+    (void)fprintf(stderr, "stubborn: warning: %s\n", text);
+}
+
 void sb_cli_json_errors(void)
 {
     json_errors = true;
@@ -62,24 +73,27 @@ const char *sb_status_word(sb_outcome outcome)
     return sb_outcome_text(outcome < SB_OUTCOME_MISS ? outcome : SB_OUTCOME_SERVFAIL);
 }
 
-void sb_json_add_tried(json_t *list, const sb_provenance *provenance)
+void sb_json_add_tried(json_t *list, const sb_asked *asked)
 {
     sb_tried rungs[SB_TRIED_MAX + 1];
-    unsigned count = rungs_of(provenance, rungs);
+    char type[16];
+    unsigned count = rungs_of(&asked->reply.provenance, rungs);
     for (unsigned i = 0; i < count; i++) {
         const sb_tried *tried = &rungs[i];
-        json_array_append_new(
-            list, json_pack("{s:s, s:o, s:s, s:i}", "strategy",
-                            sb_strategy_text(tried->strategy), "server",
-                            sb_json_address_port(&tried->server), "result",
-                            sb_outcome_text((sb_outcome)tried->status), "ms", (int)tried->ms));
+        json_array_append_new(list, json_pack("{s:o, s:s, s:s, s:o, s:s, s:i}", "name",
+                                              sb_view_name(&asked->question.name), "type",
+                                              sb_type_text(asked->question.type, type), "strategy",
+                                              sb_strategy_text(tried->strategy), "server",
+                                              sb_json_address_port(&tried->server), "result",
+                                              sb_outcome_text((sb_outcome)tried->status), "ms",
+                                              (int)tried->ms));
     }
 }
 
-json_t *sb_json_tried(const sb_provenance *provenance)
+json_t *sb_json_tried(const sb_asked *asked)
 {
     json_t *list = json_array();
-    sb_json_add_tried(list, provenance);
+    sb_json_add_tried(list, asked);
     return list;
 }
 
@@ -99,7 +113,7 @@ void sb_text_provenance(const sb_asked *asked, sb_text *ret_text)
     const sb_provenance *p = &asked->reply.provenance;
     char address[SB_ADDR_TEXT_MAX];
     if (!asked->reply.has_provenance) {
-        sb_text_add(ret_text, "source not told");
+        sb_text_add(ret_text, "made by the daemon itself");
         return;
     }
     if (p->source == SB_SOURCE_NONE) {
@@ -179,12 +193,10 @@ static unsigned rungs_of(const sb_provenance *p, sb_tried *ret_rungs)
 {
     static const struct {
         uint8_t source, strategy;
-    } winners[] = {{SB_SOURCE_PIN, SB_STRATEGY_PIN},
-                   {SB_SOURCE_HOSTS, SB_STRATEGY_HOSTS},
-                   {SB_SOURCE_CACHE, SB_STRATEGY_CACHED},
-                   {SB_SOURCE_DNS, SB_STRATEGY_WIRE},
-                   {SB_SOURCE_STALE, SB_STRATEGY_STALE},
-                   {SB_SOURCE_EMERGENCY, SB_STRATEGY_EMERGENCY}};
+    } winners[] = {
+        {SB_SOURCE_PIN, SB_STRATEGY_PIN},      {SB_SOURCE_HOSTS, SB_STRATEGY_HOSTS},
+        {SB_SOURCE_CACHE, SB_STRATEGY_CACHED}, {SB_SOURCE_DNS, SB_STRATEGY_WIRE},
+        {SB_SOURCE_STALE, SB_STRATEGY_STALE},  {SB_SOURCE_EMERGENCY, SB_STRATEGY_EMERGENCY}};
     static const sb_addr nobody;
     unsigned count = 0;
     for (unsigned i = 0; i < p->tried_count && i < SB_TRIED_MAX; i++) {
@@ -199,14 +211,14 @@ static unsigned rungs_of(const sb_provenance *p, sb_tried *ret_rungs)
         if (winners[w].source != p->source)
             continue;
         for (unsigned i = 0; i < count; i++)
-            told = told || (ret_rungs[i].strategy == winners[w].strategy &&
-                            (ret_rungs[i].status == SB_OUTCOME_OK ||
-                             ret_rungs[i].status == p->status));
+            told = told ||
+                   (ret_rungs[i].strategy == winners[w].strategy &&
+                    (ret_rungs[i].status == SB_OUTCOME_OK || ret_rungs[i].status == p->status));
         if (!told)
-            ret_rungs[count++] = (sb_tried){
-                .strategy = winners[w].strategy,
-                .status = p->status == SB_OUTCOME_NONE ? SB_OUTCOME_OK : p->status,
-                .server = p->source == SB_SOURCE_DNS ? p->upstream : nobody};
+            ret_rungs[count++] =
+                (sb_tried){.strategy = winners[w].strategy,
+                           .status = p->status == SB_OUTCOME_NONE ? SB_OUTCOME_OK : p->status,
+                           .server = p->source == SB_SOURCE_DNS ? p->upstream : nobody};
     }
     return count;
 }

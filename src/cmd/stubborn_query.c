@@ -203,7 +203,7 @@ static json_t *json_message(sb_cli *cli, const sb_asked *asked, sb_ns took)
     json_object_set_new(object, "ttl_s", json_integer(p->ttl_s));
     json_object_set_new(object, "upstream", sb_json_address_port(&p->upstream));
     json_object_set_new(object, "network", json_integer(p->network));
-    json_object_set_new(object, "tried", sb_json_tried(p));
+    json_object_set_new(object, "tried", sb_json_tried(asked));
     return object;
 }
 
@@ -292,7 +292,7 @@ static json_t *json_explained(const sb_asked *asked)
         "ede_text",
         asked->answered && reply->ede != SB_EDE_NONE ? sb_view_string(reply->ede_text)
                                                      : json_null(),
-        "tried", sb_json_tried(p));
+        "tried", sb_json_tried(asked));
 }
 
 static json_t *json_data(const sb_asked *asked)

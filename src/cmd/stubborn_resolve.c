@@ -6,12 +6,12 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cmd/stubborn.h"
 #include "dns/rdata.h"
 #include "dns/target.h"
 #include "edge/order.h"
 #include "front/view.h"
 #include "resolve/policy.h"
-#include "cmd/stubborn.h"
 
 #define ADDRESSES_MAX 128
 #define CANDIDATES_MAX 18 /* the name and what a search list may hold */
@@ -28,6 +28,7 @@ typedef struct resolution {
     size_t count;
     sb_outcome status;
     bool degraded, passed;
+    bool several;             /* names were candidates: the story says which */
     sb_provenance provenance; /* of the answer, or of the failure */
     json_t *tried;
     sb_text story; /* the same for people */
@@ -114,42 +115,42 @@ static bool read_target(resolution *r, sb_cli *cli)
     return false;
 }
 
-/* Candidate by candidate. A failure does not end the search, but it is remembered: behind it an
- * answer may have been, so that "no such name" would claim too much. */
+/* Candidate by candidate, on after a denial alone: behind a failure the very name that was meant
+ * may be, and the next one is another machine. */
 static void look_up(sb_cli *cli, resolution *r)
 {
     sb_name names[CANDIDATES_MAX];
     unsigned n = candidates(cli, &r->target, names);
-    sb_outcome worst = SB_OUTCOME_NXDOMAIN;
-    sb_provenance failure = {0};
+    sb_outcome denial = SB_OUTCOME_NXDOMAIN;
+    r->several = n > 1;
     for (unsigned i = 0; i < n; i++) {
         ask_name(cli, r, &names[i]);
-        if (r->count > 0)
+        if (r->count > 0 || is_failure(r->status))
             return;
-        bool failed = is_failure(r->status);
-        if (failed && !is_failure(worst)) {
-            worst = r->status;
-            failure = r->provenance;
-        } else if (r->status == SB_OUTCOME_NODATA && worst == SB_OUTCOME_NXDOMAIN) {
-            worst = SB_OUTCOME_NODATA;
-        }
+        if (r->status == SB_OUTCOME_NODATA)
+            denial = SB_OUTCOME_NODATA;
     }
-    r->status = worst;
-    if (is_failure(worst))
-        r->provenance = failure;
+    r->status = denial;
 }
 
-/* resolv.conf(5): with fewer dots than ndots the list comes first, else the name itself. */
+/* resolv.conf(5): with fewer dots than ndots the list comes first, else the name itself. Special
+ * names are never searched (RFC 6761 §6.3), and those of the hosts file are what is meant. */
 static unsigned candidates(sb_cli *cli, const sb_target *target, sb_name *ret_names)
 {
     sb_resolv_conf conf;
     unsigned n = 0;
+    sb_question exact = {.name = target->name, .type = SB_TYPE_A, .class = SB_CLASS_IN};
+    sb_name_fold(&exact.name);
+    if (target->absolute || sb_special_of(&exact, false) != SB_SPECIAL_NONE) {
+        ret_names[0] = target->name;
+        return 1;
+    }
     sb_cli_search(cli, &conf);
     unsigned dots = sb_name_labels(&target->name) - 1;
-    bool first = target->absolute || dots >= conf.ndots;
+    bool first = dots >= conf.ndots || sb_cli_in_hosts(&exact.name);
     if (first)
         ret_names[n++] = target->name;
-    for (size_t i = 0; !target->absolute && i < conf.search_count && n < CANDIDATES_MAX - 1; i++)
+    for (size_t i = 0; i < conf.search_count && n < CANDIDATES_MAX - 1; i++)
         if (sb_name_join(&target->name, &conf.search[i], &ret_names[n]))
             n++;
     if (!first)
@@ -217,8 +218,7 @@ static sb_ns grace_of(const sb_asked *asked, size_t count, uint16_t preferred)
     for (size_t i = 0; i < count; i++) {
         if (!asked[i].answered || sb_asked_outcome(&asked[i]) != SB_OUTCOME_OK)
             continue;
-        sb_ns wait =
-            asked[i].question.type == preferred ? GRACE_HAVE_PREFERRED : GRACE_HAVE_OTHER;
+        sb_ns wait = asked[i].question.type == preferred ? GRACE_HAVE_PREFERRED : GRACE_HAVE_OTHER;
         grace = wait < grace ? wait : grace;
     }
     return grace;
@@ -236,8 +236,10 @@ static void take_addresses(resolution *r, const sb_asked *asked)
 
 static void tell_tried(resolution *r, const sb_asked *asked)
 {
-    char type[16], lead[24], name[SB_NAME_TEXT_MAX];
-    (void)snprintf(lead, sizeof lead, "    %-5s", sb_type_text(asked->question.type, type));
+    char type[16], lead[SB_NAME_TEXT_MAX + 32], name[SB_NAME_TEXT_MAX];
+    (void)snprintf(lead, sizeof lead, "    %s%s%-5s",
+                   r->several ? sb_name_text(&asked->question.name, name) : "",
+                   r->several ? " " : "", sb_type_text(asked->question.type, type));
     if (!asked->answered) {
         sb_text_add(&r->story, "%s%s: no reply: %s\n", lead,
                     sb_name_text(&asked->question.name, name), sb_status_text(asked->status));
@@ -245,7 +247,7 @@ static void tell_tried(resolution *r, const sb_asked *asked)
     }
     if (!asked->reply.has_provenance)
         return;
-    sb_json_add_tried(r->tried, &asked->reply.provenance);
+    sb_json_add_tried(r->tried, asked);
     sb_text_rungs(asked, lead, &r->story);
     sb_outcome outcome = sb_asked_outcome(asked);
     if (is_failure(outcome)) { /* and why nobody was asked, when nobody was */
@@ -347,8 +349,7 @@ static void print_json(sb_cli *cli, const resolution *r)
     json_object_set_new(object, "addresses", addresses);
     json_object_set_new(object, "status", json_string(sb_status_word(r->status)));
     json_object_set_new(object, "source", sb_json_source(p->source));
-    json_object_set_new(object, "stale",
-                        json_boolean(known && p->flags & SB_PROVENANCE_STALE));
+    json_object_set_new(object, "stale", json_boolean(known && p->flags & SB_PROVENANCE_STALE));
     json_object_set_new(object, "age_s",
                         known && !(p->flags & SB_PROVENANCE_AGE_UNKNOWN) ? json_integer(p->age_s)
                                                                          : json_null());

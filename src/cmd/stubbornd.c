@@ -16,12 +16,11 @@ typedef struct arguments {
     bool check, version, help;
 } arguments;
 
-static const char usage[] =
-    "usage: stubbornd [-c FILE] [--check] [--version] [--help]\n"
-    "  -c, --config FILE  read FILE instead of " SB_CONFIG_DEFAULT "\n"
-    "  --check            say whether the configuration is right, and end\n"
-    "  --version          print the version, and end\n"
-    "  --help             print this, and end\n";
+static const char usage[] = "usage: stubbornd [-c FILE] [--check] [--version] [--help]\n"
+                            "  -c, --config FILE  read FILE instead of " SB_CONFIG_DEFAULT "\n"
+                            "  --check            say whether the configuration is right, and end\n"
+                            "  -V, --version      print the version, and end\n"
+                            "  -h, --help         print this, and end\n";
 
 static bool read_arguments(int count, char **words, arguments *ret, sb_why *why);
 static void prepare_process(void);
@@ -89,10 +88,10 @@ static bool read_arguments(int count, char **words, arguments *ret, sb_why *why)
 {
     for (int i = 1; i < count; i++) {
         const char *word = words[i];
-        bool *flag = strcmp(word, "--check") == 0                             ? &ret->check
-                     : strcmp(word, "--version") == 0                         ? &ret->version
-                     : strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ? &ret->help
-                                                                              : NULL;
+        bool *flag = strcmp(word, "--check") == 0                                ? &ret->check
+                     : strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0 ? &ret->version
+                     : strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0    ? &ret->help
+                                                                                 : NULL;
         if (flag) {
             *flag = true;
         } else if (strcmp(word, "-c") == 0 || strcmp(word, "--config") == 0) {

@@ -62,8 +62,8 @@ void sb_daemon_warn(const sb_settings *settings);
 /* The groups the settings name exist. */
 SB_MUST_USE sb_status sb_daemon_groups(const sb_settings *settings, sb_why *why);
 /* -1 for no name; a group that does not exist is an error that names the key. */
-SB_MUST_USE sb_status sb_daemon_group(const char *key, const char *name, int64_t *ret_group,
-                                      sb_why *why);
+SB_MUST_USE sb_status sb_daemon_group(const char *key, const char *name, const sb_origin *origin,
+                                      int64_t *ret_group, sb_why *why);
 
 /* stubbornd_rights.c: who may reach sockets and cache file, by the settings. */
 SB_MUST_USE sb_status sb_daemon_rights_of(const sb_settings *settings, sb_daemon_rights *ret,

@@ -30,6 +30,8 @@ sb_status sb_daemon_config(sb_env *env, const char *path, const sb_settings **re
     if (status == SB_OK)
         status = sb_settings_freeze(settings, why);
     if (status == SB_OK)
+        status = sb_settings_reachable(settings, why);
+    if (status == SB_OK)
         status = sb_daemon_groups(settings, why);
     if (status != SB_OK) {
         sb_settings_unref(settings);
@@ -59,13 +61,16 @@ sb_status sb_daemon_groups(const sb_settings *settings, sb_why *why)
     int64_t group;
     sb_status status = SB_OK;
     if (settings->cache.share == SB_SHARE_GROUP)
-        status = sb_daemon_group("cache.share", settings->cache.share_group, &group, why);
+        status = sb_daemon_group("cache.share", settings->cache.share_group,
+                                 &settings->cache.share_origin, &group, why);
     if (status == SB_OK)
-        status = sb_daemon_group("listen.control", settings->listen.control_group, &group, why);
+        status = sb_daemon_group("listen.control", settings->listen.control_group,
+                                 &settings->listen.control_origin, &group, why);
     return status;
 }
 
-sb_status sb_daemon_group(const char *key, const char *name, int64_t *ret_group, sb_why *why)
+sb_status sb_daemon_group(const char *key, const char *name, const sb_origin *origin,
+                          int64_t *ret_group, sb_why *why)
 {
     if (!name || !name[0]) {
         *ret_group = -1;
@@ -74,7 +79,8 @@ sb_status sb_daemon_group(const char *key, const char *name, int64_t *ret_group,
     errno = 0;
     const struct group *group = getgrnam(name);
     if (!group)
-        return sb_why_set(why, SB_NOTFOUND, "%s: there is no group %s", key, name);
+        return sb_settings_complain(why, SB_NOTFOUND, origin, "%s: there is no group %s", key,
+                                    name);
     *ret_group = group->gr_gid;
     return SB_OK;
 }

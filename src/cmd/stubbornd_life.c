@@ -41,6 +41,7 @@ static sb_status watch_signals(sb_daemon *d, sb_why *why);
 static void on_signal(uv_signal_t *handle, int number);
 static void on_signal_closed(uv_handle_t *handle);
 static sb_status reload(void *context, sb_text *ret_waiting, sb_why *why);
+static sb_status reload_all(sb_daemon *d, sb_text *ret_waiting, sb_why *why);
 static sb_status take_settings(sb_daemon *d, const sb_settings *settings, sb_why *why);
 static void tell_fixed(const sb_settings *started, const sb_settings *now, sb_text *waiting);
 static void health(void *context, sb_text *ret_json);
@@ -334,9 +335,7 @@ static void on_signal(uv_signal_t *handle, int number)
     sb_why why = {0};
     switch (number) {
     case SIGHUP:
-        if (reload(d, NULL, &why) != SB_OK)
-            sb_log(CONFIG, ERROR, "not reloaded, the old configuration stays", "reason=%s",
-                   SB_Q(why.text));
+        (void)reload(d, NULL, &why);
         break;
     case SIGUSR1:
         log_state(d);
@@ -367,10 +366,19 @@ static void health(void *context, sb_text *ret_json)
     sb_http_front_health(&((sb_daemon *)context)->http_front, true, ret_json, &level);
 }
 
-/* All or nothing: whatever refuses, all go back to what was. */
+/* By signal or by verb: the log tells either way. */
 static sb_status reload(void *context, sb_text *ret_waiting, sb_why *why)
 {
-    sb_daemon *d = context;
+    sb_status status = reload_all(context, ret_waiting, why);
+    if (status != SB_OK)
+        sb_log(CONFIG, ERROR, "not reloaded, the old configuration stays", "reason=%s",
+               SB_Q(why->text));
+    return status;
+}
+
+/* All or nothing: whatever refuses, all go back to what was. */
+static sb_status reload_all(sb_daemon *d, sb_text *ret_waiting, sb_why *why)
+{
     const sb_settings *settings, *before = d->settings;
     if (d->is_ending)
         return sb_why_set(why, SB_CLOSED, "the daemon is ending");

@@ -12,9 +12,11 @@ sb_status sb_daemon_rights_of(const sb_settings *settings, sb_daemon_rights *ret
     int64_t group = -1, control = -1;
     sb_status status = SB_OK;
     if (share == SB_SHARE_GROUP)
-        status = sb_daemon_group("cache.share", settings->cache.share_group, &group, why);
+        status = sb_daemon_group("cache.share", settings->cache.share_group,
+                                 &settings->cache.share_origin, &group, why);
     if (status == SB_OK)
-        status = sb_daemon_group("listen.control", settings->listen.control_group, &control, why);
+        status = sb_daemon_group("listen.control", settings->listen.control_group,
+                                 &settings->listen.control_origin, &control, why);
     if (status != SB_OK)
         return status;
     unsigned cache = share == SB_SHARE_ALL ? 0644 : share == SB_SHARE_GROUP ? 0640 : 0600;

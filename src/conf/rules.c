@@ -168,6 +168,8 @@ static sb_status take_match(sb_conf_walk *w, const sb_conf_place *at, const yaml
     sb_status status = sb_conf_text(w, at, node, "a name, or '*.' and a name", &text);
     if (status != SB_OK)
         return status;
+    if (strchr(text, ':'))
+        return sb_conf_no_url(w, at, node);
     if (sb_match_parse(text, strlen(text), &rule->match, &rule->below, &why) != SB_OK)
         return sb_conf_error(w, at, node, "%s: %s", SB_Q(text), why.text);
     return SB_OK;

@@ -37,19 +37,20 @@ enum {
     (BIT(PIN) | BIT(HOSTS) | BIT(CACHED) | BIT(DOUBT) | BIT(STALE) | BIT(EMERGENCY))
 
 static sb_conf_take take_listen, take_dns, take_dns_address, take_http, take_hosts, take_host,
-    take_workers, take_allow, take_prefix, take_control, take_upstreams, take_server, take_address,
-    take_trust, take_routes, take_route, take_route_servers, take_strategies, take_search,
-    take_cache, take_share, take_patience, take_warm, take_redis, take_interfaces, take_text,
-    take_health, take_command, take_webhook, take_level, take_level_word, take_format, take_to;
+    take_socket, take_workers, take_allow, take_prefix, take_control, take_upstreams, take_server,
+    take_address, take_trust, take_routes, take_route, take_route_servers, take_strategies,
+    take_search, take_cache, take_share, take_patience, take_warm, take_redis, take_interfaces,
+    take_text, take_health, take_command, take_webhook, take_level, take_level_word, take_format,
+    take_to;
 
 static const sb_conf_key listen_keys[] = {
     {.name = "dns", .take = take_dns, .section = true},
     {.name = "http", .take = take_http},
     {.name = "http_hosts", .take = take_hosts, .section = true},
-    {.name = "socket", .take = sb_conf_take_path, .offset = IN(listen.socket)},
+    {.name = "socket", .take = take_socket},
     {.name = "workers", .take = take_workers, .offset = IN(listen.workers)},
     {.name = "allow", .take = take_allow, .section = true},
-    {.name = "control", .take = take_control, .offset = IN(listen.control_group)},
+    {.name = "control", .take = take_control},
     {0},
 };
 static const sb_conf_key server_keys[] = {
@@ -308,6 +309,14 @@ static sb_status take_http(sb_conf_walk *w, const sb_conf_place *at, const yaml_
     return take_address_port(w, at, node, HTTP_PORT, &s->listen.http);
 }
 
+static sb_status take_socket(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
+                             const sb_conf_key *key, void *field)
+{
+    sb_settings *s = field;
+    s->listen.socket_origin = sb_conf_origin(w, node);
+    return sb_conf_take_path(w, at, node, key, &s->listen.socket);
+}
+
 static sb_status take_hosts(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
                             const sb_conf_key *key, void *field)
 {
@@ -418,7 +427,9 @@ static sb_status take_control(sb_conf_walk *w, const sb_conf_place *at, const ya
         return status;
     if (!group && !sb_ascii_equal(text, "user"))
         return sb_conf_error(w, at, node, "%s is neither user nor group:NAME", SB_Q(text));
-    *(const char **)field = group;
+    sb_settings *s = field;
+    s->listen.control_group = group;
+    s->listen.control_origin = sb_conf_origin(w, node);
     return SB_OK;
 }
 
@@ -656,6 +667,7 @@ static sb_status take_share(sb_conf_walk *w, const sb_conf_place *at, const yaml
         return sb_conf_error(w, at, node, "NAME stands for the name of a group");
     s->cache.share = group ? SB_SHARE_GROUP : shares[choice];
     s->cache.share_group = group;
+    s->cache.share_origin = sb_conf_origin(w, node);
     return SB_OK;
 }
 

@@ -20,6 +20,10 @@ enum {
 
 static void tell(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
                  const char *sentence, sb_why *ret_why);
+static sb_status take_pair(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_pair_t *pair,
+                           const sb_conf_key *keys, size_t *seen_line, size_t *ret_index,
+                           void *into);
+static bool is_socket(const sb_conf_place *at, const char *key);
 static void write_path(sb_writer *w, const sb_conf_place *at);
 static sb_status unknown_key(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
                              const sb_conf_key *keys);
@@ -35,7 +39,7 @@ sb_status sb_conf_error(sb_conf_walk *w, const sb_conf_place *at, const yaml_nod
     va_start(args, format);
     (void)vsnprintf(sentence, sizeof(sentence), format, args);
     va_end(args);
-    if (w->why)
+    if (w->why && w->faults == 0)
         tell(w, at, node, sentence, w->why);
     return SB_INVALID;
 }
@@ -61,37 +65,62 @@ sb_status sb_conf_map(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_
         return sb_conf_error(w, at, node, "keys with values are expected (a mapping)");
     for (const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
          pair < node->data.mapping.pairs.top; pair++) {
-        const yaml_node_t *name = yaml_document_get_node(w->document, pair->key);
-        const yaml_node_t *value = yaml_document_get_node(w->document, pair->value);
-        const char *text;
-        sb_status status = sb_conf_text(w, at, name, "a key", &text);
-        if (status != SB_OK)
-            return status;
         size_t i = 0;
-        while (keys[i].name && strcmp(keys[i].name, text) != 0)
-            i++;
-        if (!keys[i].name)
-            return unknown_key(w, at, name, keys);
-        sb_conf_place place = {.up = at, .key = keys[i].name};
-        SB_ASSERT(i < KEYS_MAX);
-        if (seen_line[i])
-            return sb_conf_error(w, &place, name, "the key is there twice (first on line %zu)",
-                                 seen_line[i]);
-        seen_line[i] = name->start_mark.line + 1;
-        if (sb_conf_is_null(value)) {
-            if (keys[i].section)
-                continue;
-            return sb_conf_error(w, &place, value, "a value is missing");
-        }
-        status = keys[i].take(w, &place, value, &keys[i], (char *)into + keys[i].offset);
-        if (status != SB_OK)
+        sb_status status = take_pair(w, at, pair, keys, seen_line, &i, into);
+        if (status == SB_INVALID && w->lenient) {
+            w->faults++;
+            if (keys[i].name && is_socket(at, keys[i].name))
+                w->socket_lost = true;
+        } else if (status != SB_OK) {
             return status;
-        if (keys[i].has)
-            *(bool *)((char *)into + keys[i].has) = true;
-        if (keys[i].later)
-            sb_conf_warn(w, &place, name, "it has no effect yet, but with a later version");
+        }
     }
     return SB_OK;
+}
+
+/* *ret_index: of the key, or of the end of the table. */
+static sb_status take_pair(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_pair_t *pair,
+                           const sb_conf_key *keys, size_t *seen_line, size_t *ret_index,
+                           void *into)
+{
+    const yaml_node_t *name = yaml_document_get_node(w->document, pair->key);
+    const yaml_node_t *value = yaml_document_get_node(w->document, pair->value);
+    const char *text;
+    size_t i = 0;
+    while (keys[i].name)
+        i++;
+    *ret_index = i;
+    sb_status status = sb_conf_text(w, at, name, "a key", &text);
+    if (status != SB_OK)
+        return status;
+    for (i = 0; keys[i].name && strcmp(keys[i].name, text) != 0;)
+        i++;
+    *ret_index = i;
+    if (!keys[i].name)
+        return unknown_key(w, at, name, keys);
+    sb_conf_place place = {.up = at, .key = keys[i].name};
+    SB_ASSERT(i < KEYS_MAX);
+    if (seen_line[i])
+        return sb_conf_error(w, &place, name, "the key is there twice (first on line %zu)",
+                             seen_line[i]);
+    seen_line[i] = name->start_mark.line + 1;
+    if (sb_conf_is_null(value))
+        return keys[i].section ? SB_OK : sb_conf_error(w, &place, value, "a value is missing");
+    status = keys[i].take(w, &place, value, &keys[i], (char *)into + keys[i].offset);
+    if (status != SB_OK)
+        return status;
+    if (keys[i].has)
+        *(bool *)((char *)into + keys[i].has) = true;
+    if (keys[i].later)
+        sb_conf_warn(w, &place, name, "it has no effect yet, but with a later version");
+    return SB_OK;
+}
+
+static bool is_socket(const sb_conf_place *at, const char *key)
+{
+    if (!at)
+        return strcmp(key, "listen") == 0;
+    return !at->up && at->key && strcmp(at->key, "listen") == 0 && strcmp(key, "socket") == 0;
 }
 
 sb_status sb_conf_list(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
@@ -379,10 +408,18 @@ sb_status sb_conf_take_name(sb_conf_walk *w, const sb_conf_place *at, const yaml
         return status;
     if (text[0] == '*')
         return sb_conf_error(w, at, node, "%s has a star; a name is expected", SB_Q(text));
+    if (strchr(text, ':'))
+        return sb_conf_no_url(w, at, node);
     status = sb_match_parse(text, strlen(text), field, &below, &why);
     if (status != SB_OK)
         return sb_conf_error(w, at, node, "%s: %s", SB_Q(text), why.text);
     return SB_OK;
+}
+
+/* Shows no text: a URL may hold a password. */
+sb_status sb_conf_no_url(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node)
+{
+    return sb_conf_error(w, at, node, "a name is expected, without scheme, port or path");
 }
 
 sb_status sb_conf_take_label(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,

@@ -14,6 +14,9 @@ typedef struct sb_conf_walk {
     const char *file; /* in the settings' arena */
     sb_settings *settings;
     sb_why *why;
+    bool lenient;     /* a key that is wrong is left out; why tells of the first */
+    unsigned faults;  /* so far */
+    bool socket_lost; /* listen.socket is among them */
 } sb_conf_walk;
 
 /* One step of a path: a key, or a place in a list when key is NULL. */
@@ -46,6 +49,8 @@ sb_status sb_conf_error(sb_conf_walk *w, const sb_conf_place *at, const yaml_nod
 void sb_conf_warn(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
                   const char *sentence);
 sb_status sb_conf_nomem(sb_conf_walk *w);
+/* The error of a URL where a name belongs. */
+sb_status sb_conf_no_url(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node);
 
 /* A mapping by its table: unknown keys and second ones are errors. into: the struct. */
 sb_status sb_conf_map(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,

@@ -13,6 +13,9 @@ enum {
     ANCHORS_MAX = 64, /* libyaml compares every alias with every anchor */
 };
 
+static size_t section_before(const uint8_t *bytes, size_t size);
+static sb_status load(const uint8_t *bytes, size_t size, const char *file_name,
+                      sb_settings *settings, bool *ret_socket_lost, sb_why *why);
 static sb_status check_shape(const uint8_t *bytes, size_t size, const char *file, sb_why *why);
 static sb_status check_event(const yaml_event_t *event, unsigned *depth, unsigned *documents,
                              unsigned *anchors, const char **ret_problem);
@@ -22,8 +25,49 @@ static sb_status syntax_error(const yaml_parser_t *parser, const uint8_t *bytes,
 sb_status sb_conf_load(const uint8_t *bytes, size_t size, const char *file_name,
                        sb_settings *settings, sb_why *why)
 {
+    return load(bytes, size, file_name, settings, NULL, why);
+}
+
+sb_status sb_conf_load_leniently(const uint8_t *bytes, size_t size, const char *file_name,
+                                 sb_settings *settings, bool *ret_socket_lost, sb_why *why)
+{
+    sb_why later = {{0}};
+    *ret_socket_lost = false;
+    sb_status status = load(bytes, size, file_name, settings, ret_socket_lost, why);
+    if (status != SB_INVALID || !*ret_socket_lost || settings->listen.socket_origin.line)
+        return status;
+    /* The walk went through, or there was no document: then less of the file may be one. */
+    for (size_t end = section_before(bytes, size); end > 0; end = section_before(bytes, end)) {
+        sb_status part = load(bytes, end, file_name, settings, ret_socket_lost, &later);
+        if (part == SB_NOMEM)
+            return sb_why_set(why, part, "%s", later.text);
+        if (part == SB_OK || !*ret_socket_lost || settings->listen.socket_origin.line) {
+            *ret_socket_lost = *ret_socket_lost || !settings->listen.socket_origin.line;
+            break;
+        }
+    }
+    return status;
+}
+
+/* Where the last top-level key begins. */
+static size_t section_before(const uint8_t *bytes, size_t size)
+{
+    for (size_t at = size; at > 1; at--) {
+        uint8_t c = at - 1 < size ? bytes[at - 1] : '\n';
+        if (bytes[at - 2] == '\n' && c > ' ' && c != '#' && c != '-' && c != '}' && c != ']')
+            return at - 1;
+    }
+    return 0;
+}
+
+/* ret_socket_lost NULL: strictly. */
+static sb_status load(const uint8_t *bytes, size_t size, const char *file_name,
+                      sb_settings *settings, bool *ret_socket_lost, sb_why *why)
+{
     static const uint8_t nothing;
     SB_ASSERT(!settings->frozen);
+    if (ret_socket_lost)
+        *ret_socket_lost = true; /* until there was a document to look into */
     if (size > SB_CONF_SIZE_MAX)
         return sb_why_set(why, SB_LIMIT, "%.200s: larger than 1 MiB", file_name);
     if (size == 0)
@@ -42,10 +86,18 @@ sb_status sb_conf_load(const uint8_t *bytes, size_t size, const char *file_name,
         status = syntax_error(&parser, bytes, size, file_name, why);
         goto done;
     }
-    sb_conf_walk walk = {.document = &document, .file = file, .settings = settings, .why = why};
+    sb_conf_walk walk = {.document = &document,
+                         .file = file,
+                         .settings = settings,
+                         .why = why,
+                         .lenient = ret_socket_lost != NULL};
     const yaml_node_t *root = yaml_document_get_root_node(&document);
     if (root && !sb_conf_is_null(root))
         status = sb_conf_map(&walk, NULL, root, sb_conf_root, settings);
+    if (status == SB_OK && ret_socket_lost)
+        *ret_socket_lost = walk.socket_lost;
+    if (status == SB_OK && walk.faults > 0)
+        status = SB_INVALID;
     yaml_document_delete(&document);
 done:
     yaml_parser_delete(&parser);

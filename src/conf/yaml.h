@@ -14,5 +14,12 @@
  * SB_INVALID, SB_LIMIT or SB_NOMEM, each with why. */
 SB_MUST_USE sb_status sb_conf_load(const uint8_t *bytes, size_t size, const char *file_name,
                                    sb_settings *settings, sb_why *why);
+/* For who needs a part of it only: what is wrong is left out, and settings stay of use. SB_INVALID
+ * or SB_LIMIT when something was, and why tells of the first. ret_socket_lost: what listen.socket
+ * is meant to be is not known. Not YAML from some line on: what stands before the section it is in
+ * is read. */
+SB_MUST_USE sb_status sb_conf_load_leniently(const uint8_t *bytes, size_t size,
+                                             const char *file_name, sb_settings *settings,
+                                             bool *ret_socket_lost, sb_why *why);
 
 #endif

@@ -20,9 +20,10 @@
     X(PIN, "pin")                                                                                  \
     X(HOSTS, "hosts")                                                                              \
     X(CACHED, "cached")                                                                            \
-    X(WIRE, "wire") X(MDNS_NATIVE, "mdns-native") X(MDNS_MULTICAST, "mdns-multicast")              \
-        X(SHARED, "shared") X(VALIDATE, "validate") X(DOUBT, "doubt") X(STALE, "stale")            \
-            X(EMERGENCY, "emergency") X(GUESS, "guess")
+    X(WIRE, "wire")                                                                                \
+    X(MDNS_NATIVE, "mdns-native") X(MDNS_MULTICAST, "mdns-multicast") X(SHARED, "shared")          \
+        X(VALIDATE, "validate") X(DOUBT, "doubt") X(STALE, "stale") X(EMERGENCY, "emergency")      \
+            X(GUESS, "guess")
 typedef enum sb_strategy_id {
 #define SB_STRATEGY_ENUM(id, text) SB_STRATEGY_##id,
     SB_STRATEGY_TABLE(SB_STRATEGY_ENUM)
@@ -131,6 +132,7 @@ typedef struct sb_settings {
         size_t allow_count;
         bool allow_given;
         const char *control_group; /* NULL = user */
+        sb_origin socket_origin, control_origin;
     } listen;
     const sb_server_setting *upstreams; /* empty: resolv.conf */
     size_t upstream_count;
@@ -155,6 +157,7 @@ typedef struct sb_settings {
         size_t size_bytes;
         sb_share share;
         const char *share_group;
+        sb_origin share_origin;
         uint32_t ttl_min_s, ttl_max_s, negative_ttl_max_s;
         bool ttl_max_by_variable; /* DNS_CACHE_TTL, not the file */
         sb_ns keep, recheck;
@@ -206,9 +209,18 @@ SB_MUST_USE sb_status sb_settings_new(sb_getenv *get, void *context, bool is_roo
  * URI when none is configured. */
 SB_MUST_USE sb_status sb_settings_env(sb_settings *settings, sb_getenv *get, void *context,
                                       sb_why *why);
+/* The same for who goes on without a variable that is bad: SB_INVALID, and why tells of the first.
+ */
+SB_MUST_USE sb_status sb_settings_env_leniently(sb_settings *settings, sb_getenv *get,
+                                                void *context, sb_why *why);
 /* Sorts, derives views, merges name rules of one match, checks cross-field rules (non-loopback DNS
  * address without allow, protected…). */
 SB_MUST_USE sb_status sb_settings_freeze(sb_settings *settings, sb_why *why);
+/* A daemon with these listens on something. */
+SB_MUST_USE sb_status sb_settings_reachable(const sb_settings *settings, sb_why *why);
+/* The sentence with its place in the file before it, where there is one; origin may be NULL. */
+sb_status sb_settings_complain(sb_why *why, sb_status status, const sb_origin *origin,
+                               const char *format, ...) SB_PRINTF(4, 5);
 /* Adds a sentence to the warnings; one too many, or one without memory, is left out. */
 void sb_settings_warn(sb_settings *settings, const char *sentence);
 /* A socket this instance listens on itself, also through an any-address: never an upstream. */

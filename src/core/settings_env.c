@@ -23,6 +23,8 @@ typedef struct reading {
     sb_why *why;
 } reading;
 
+static sb_status take_all(sb_settings *settings, sb_getenv *get, void *context, bool lenient,
+                          sb_why *why);
 static sb_status take_cache_ttl(reading *r);
 static sb_status take_timeout(reading *r);
 static sb_status take_servers(reading *r);
@@ -43,6 +45,18 @@ static sb_status add_mlflow_service(reading *r);
 
 sb_status sb_settings_env(sb_settings *settings, sb_getenv *get, void *context, sb_why *why)
 {
+    return take_all(settings, get, context, false, why);
+}
+
+sb_status sb_settings_env_leniently(sb_settings *settings, sb_getenv *get, void *context,
+                                    sb_why *why)
+{
+    return take_all(settings, get, context, true, why);
+}
+
+static sb_status take_all(sb_settings *settings, sb_getenv *get, void *context, bool lenient,
+                          sb_why *why)
+{
     /* Later ones win where two speak of one name: the particular after the general. */
     static const struct {
         const char *name;
@@ -53,9 +67,13 @@ sb_status sb_settings_env(sb_settings *settings, sb_getenv *get, void *context, 
         {"STUBBORN_LOG", take_log},           {"STUBBORN_FALLBACK", take_fallback},
         {"MLFLOW_TRACKING_URI", take_mlflow}, {"MLFLOW_FALLBACK_IP", take_mlflow_fallback},
     };
+    sb_status worst = SB_OK;
     SB_ASSERT(!settings->frozen);
     for (size_t i = 0; i < SB_ARRAY_SIZE(variables); i++) {
-        reading r = {.settings = settings, .get = get, .context = context, .why = why};
+        reading r = {.settings = settings,
+                     .get = get,
+                     .context = context,
+                     .why = worst == SB_OK ? why : NULL};
         r.variable = variables[i].name;
         r.value = get(context, r.variable);
         if (!r.value || *r.value == '\0')
@@ -63,10 +81,12 @@ sb_status sb_settings_env(sb_settings *settings, sb_getenv *get, void *context, 
         sb_status status = variables[i].take(&r);
         if (status == SB_NOMEM)
             return sb_why_set(why, SB_NOMEM, "no memory for the settings of %s", r.variable);
-        if (status != SB_OK)
+        if (status != SB_OK && !lenient)
             return status;
+        if (worst == SB_OK)
+            worst = status;
     }
-    return SB_OK;
+    return worst;
 }
 
 static sb_status take_cache_ttl(reading *r)
@@ -122,6 +142,7 @@ static sb_status take_socket(reading *r)
     if (strlen(r->value) > SB_SOCKET_PATH_MAX)
         return refuse(r, "the path is too long for a Unix socket (107 bytes)");
     r->settings->listen.socket = sb_arena_strdup(&r->settings->arena, r->value);
+    r->settings->listen.socket_origin = (sb_origin){0};
     return r->settings->listen.socket ? SB_OK : SB_NOMEM;
 }
 

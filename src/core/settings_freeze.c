@@ -69,8 +69,15 @@ bool sb_settings_own_address(const sb_settings *s, const sb_addr *addr)
     return false;
 }
 
-/* One sentence, with its place in the file where there is one. */
-static sb_status complain(sb_why *why, const sb_origin *origin, const char *format, ...)
+sb_status sb_settings_reachable(const sb_settings *s, sb_why *why)
+{
+    if (s->listen.dns_count > 0 || s->listen.http_on || s->listen.socket[0])
+        return SB_OK;
+    return complain(why, NULL, "listen: dns, http and socket are all off: nobody could ask");
+}
+
+sb_status sb_settings_complain(sb_why *why, sb_status status, const sb_origin *origin,
+                               const char *format, ...)
 {
     char text[400];
     va_list args;
@@ -78,9 +85,19 @@ static sb_status complain(sb_why *why, const sb_origin *origin, const char *form
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     if (origin && origin->line && origin->file)
-        return sb_why_set(why, SB_INVALID, "%s:%u:%u: %s", origin->file, origin->line,
-                          origin->column, text);
-    return sb_why_set(why, SB_INVALID, "%s", text);
+        return sb_why_set(why, status, "%s:%u:%u: %s", origin->file, origin->line, origin->column,
+                          text);
+    return sb_why_set(why, status, "%s", text);
+}
+
+static sb_status complain(sb_why *why, const sb_origin *origin, const char *format, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    return sb_settings_complain(why, SB_INVALID, origin, "%s", text);
 }
 
 static sb_status check_listen(const sb_settings *s, sb_why *why)
@@ -109,16 +126,17 @@ static sb_status derive_control(sb_settings *s, sb_why *why)
         return SB_OK;
     const char *slash = strrchr(socket, '/');
     if (socket[0] != '/' || slash[1] == '\0')
-        return complain(why, NULL, "listen.socket: %s is not the absolute path of a file",
-                        SB_Q(socket));
+        return complain(why, &s->listen.socket_origin,
+                        "listen.socket: %s is not the absolute path of a file", SB_Q(socket));
     if (strcmp(slash, control_name) == 0)
-        return complain(why, NULL, "listen.socket: %s is the name of the control socket",
-                        SB_Q(socket));
+        return complain(why, &s->listen.socket_origin,
+                        "listen.socket: %s is the name of the control socket", SB_Q(socket));
     size_t directory = (size_t)(slash - socket);
     size_t control_size = directory + sizeof(control_name) - 1;
     if (strlen(socket) > SB_SOCKET_PATH_MAX || control_size > SB_SOCKET_PATH_MAX)
-        return complain(why, NULL, "listen.socket: %s is too long for a Unix socket (%d bytes)",
-                        SB_Q(socket), SB_SOCKET_PATH_MAX);
+        return complain(why, &s->listen.socket_origin,
+                        "listen.socket: %s is too long for a Unix socket (%d bytes)", SB_Q(socket),
+                        SB_SOCKET_PATH_MAX);
     char *control = sb_arena_alloc(&s->arena, control_size + 1);
     if (!control)
         return SB_NOMEM;

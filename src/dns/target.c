@@ -13,20 +13,48 @@ static const struct {
     uint16_t port; /* 0: none registered */
     bool tls;
 } schemes[] = {
-    {"http", 80, false},        {"https", 443, true},        {"ws", 80, false},
-    {"wss", 443, true},         {"grpc", 0, false},          {"grpcs", 443, true},
-    {"redis", 6379, false},     {"rediss", 6379, true},      {"ldap", 389, false},
-    {"ldaps", 636, true},       {"amqp", 5672, false},       {"amqps", 5671, true},
-    {"mqtt", 1883, false},      {"mqtts", 8883, true},       {"ftp", 21, false},
-    {"ftps", 990, true},        {"imap", 143, false},        {"imaps", 993, true},
-    {"pop3", 110, false},       {"pop3s", 995, true},        {"smtp", 25, false},
-    {"smtps", 465, true},       {"sip", 5060, false},        {"sips", 5061, true},
-    {"irc", 6667, false},       {"ircs", 6697, true},        {"coap", 5683, false},
-    {"coaps", 5684, true},      {"stun", 3478, false},       {"stuns", 5349, true},
-    {"nats", 4222, false},      {"tls", 0, true},            {"ssl", 0, true},
-    {"ssh", 22, false},         {"sftp", 22, false},         {"git", 9418, false},
-    {"dns", 53, false},         {"mysql", 3306, false},      {"postgres", 5432, false},
-    {"mongodb", 27017, false},  {"postgresql", 5432, false}, {"memcached", 11211, false},
+    {"http", 80, false},
+    {"https", 443, true},
+    {"ws", 80, false},
+    {"wss", 443, true},
+    {"grpc", 0, false},
+    {"grpcs", 443, true},
+    {"redis", 6379, false},
+    {"rediss", 6379, true},
+    {"ldap", 389, false},
+    {"ldaps", 636, true},
+    {"amqp", 5672, false},
+    {"amqps", 5671, true},
+    {"mqtt", 1883, false},
+    {"mqtts", 8883, true},
+    {"ftp", 21, false},
+    {"ftps", 990, true},
+    {"imap", 143, false},
+    {"imaps", 993, true},
+    {"pop3", 110, false},
+    {"pop3s", 995, true},
+    {"smtp", 25, false},
+    {"smtps", 465, true},
+    {"sip", 5060, false},
+    {"sips", 5061, true},
+    {"irc", 6667, false},
+    {"ircs", 6697, true},
+    {"coap", 5683, false},
+    {"coaps", 5684, true},
+    {"stun", 3478, false},
+    {"stuns", 5349, true},
+    {"nats", 4222, false},
+    {"tls", 0, true},
+    {"ssl", 0, true},
+    {"ssh", 22, false},
+    {"sftp", 22, false},
+    {"git", 9418, false},
+    {"dns", 53, false},
+    {"mysql", 3306, false},
+    {"postgres", 5432, false},
+    {"mongodb", 27017, false},
+    {"postgresql", 5432, false},
+    {"memcached", 11211, false},
     {"clickhouse", 9000, false},
 };
 
@@ -73,8 +101,10 @@ sb_status sb_target_parse(const char *text, size_t size, sb_target *ret_target, 
         if (authority.size == 0)
             return sb_why_set(why, SB_INVALID, "the URL has no host");
     } else if (authority_end(authority) < size) {
-        return sb_why_set(why, SB_INVALID, "'%c' is not allowed in a host name; "
-                          "a URL begins with a scheme and ://", text[authority_end(authority)]);
+        return sb_why_set(why, SB_INVALID,
+                          "'%c' is not allowed in a host name; "
+                          "a URL begins with a scheme and ://",
+                          text[authority_end(authority)]);
     }
     status = parse_authority(authority, &t, why);
     if (status != SB_OK)
@@ -149,10 +179,13 @@ static sb_status check_bytes(const char *text, size_t size, sb_why *why)
             return sb_why_set(why, SB_INVALID, "the target has white space at byte %zu", i + 1);
         if (c < ' ' || c == 0x7f)
             return sb_why_set(why, SB_INVALID, "the target has a control byte at byte %zu", i + 1);
+        if (c == '\\') /* a slash to some, a byte of the user info to others: two hosts */
+            return sb_why_set(why, SB_INVALID, "the target has a backslash at byte %zu", i + 1);
         if (c > 0x7f)
             return sb_why_set(why, SB_INVALID,
                               "the target has a non-ASCII byte at byte %zu; give international "
-                              "names in their A-label form (xn--…)", i + 1);
+                              "names in their A-label form (xn--…)",
+                              i + 1);
     }
     return SB_OK;
 }
@@ -218,7 +251,8 @@ static sb_status parse_authority(sb_span authority, sb_target *t, sb_why *why)
         if (t->form == SB_TARGET_URL)
             return sb_why_set(why, SB_INVALID, "an IPv6 address in a URL must be in brackets");
         if (!sb_addr_parse((const char *)authority.data, authority.size, &t->literal))
-            return sb_why_set(why, SB_INVALID, "the IPv6 address is malformed, "
+            return sb_why_set(why, SB_INVALID,
+                              "the IPv6 address is malformed, "
                               "or it has a port and lacks brackets");
         t->is_literal = true;
         return SB_OK;
@@ -282,6 +316,8 @@ static sb_status parse_port(sb_span port, sb_target *t, sb_why *why)
 {
     uint64_t value;
 
+    if (port.size == 0 && t->form == SB_TARGET_URL) /* RFC 3986 §3.2.3: the scheme's */
+        return SB_OK;
     if (port.size == 0)
         return sb_why_set(why, SB_INVALID, "the port after the colon is missing");
     if (!sb_parse_u64((const char *)port.data, port.size, PORT_MAX, &value) || value == 0)

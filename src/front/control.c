@@ -36,7 +36,7 @@ static void drained(void *owner, sb_socket socket);
 static void closed(void *owner, sb_socket socket, sb_status why);
 static void work_on(sb_timer *timer);
 static void request_begin(sb_control *control, const char *line, size_t size, bool allowed,
-                          sb_control_request *ret_request);
+                          int64_t uid, sb_control_request *ret_request);
 static bool request_slice(sb_control_request *request);
 static void request_end(sb_control_request *request, sb_text *ret_line);
 static void request_drop(sb_control_request *request);
@@ -99,17 +99,17 @@ void sb_control_line(sb_control *control, const char *line, size_t size, bool al
                      sb_text *ret_line)
 {
     sb_control_request request;
-    request_begin(control, line, size, allowed, &request);
+    request_begin(control, line, size, allowed, -1, &request);
     while (!request_slice(&request))
         ;
     request_end(&request, ret_line);
 }
 
 static void request_begin(sb_control *control, const char *line, size_t size, bool allowed,
-                          sb_control_request *ret_request)
+                          int64_t uid, sb_control_request *ret_request)
 {
     json_error_t error;
-    sb_control_request request = {.control = control};
+    sb_control_request request = {.control = control, .uid = uid};
     json_t *body = json_loadb(line, size, JSON_REJECT_DUPLICATES, &error);
     const char *verb = json_string_value(json_object_get(body, "verb"));
     request.body = body;
@@ -242,7 +242,8 @@ static bool serve(client *c)
             error_line("a line is at most 1 MiB", &c->out);
             c->ending = true;
         } else if (end) {
-            request_begin(c->control, line, size, allowed(c), &c->request);
+            request_begin(c->control, line, size, allowed(c),
+                          c->peer.is_unix ? (int64_t)c->peer.uid : -1, &c->request);
             at += size + 1;
             c->searched = at;
             if (!request_slice(&c->request)) {

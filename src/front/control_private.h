@@ -27,6 +27,7 @@ typedef struct sb_control_work sb_control_work;
 typedef struct sb_control_request {
     sb_control *control;
     json_t *body;
+    int64_t uid; /* who asks; -1: not known */
     bool names; /* may be shown; set by sb_control_run */
     bool failed;
     json_t *result;

@@ -9,6 +9,7 @@
 #include "dns/rdata.h"
 #include "front/control_private.h"
 #include "front/view.h"
+#include "resolve/policy.h"
 
 #define PIN_ADDRESSES_MAX 16
 #define PIN_SECONDS_MAX ((json_int_t)10 * 366 * 86400)
@@ -27,6 +28,8 @@ typedef struct verb {
     bool (*run)(sb_control_request *request);
 } verb;
 
+static void audit(const sb_control_request *request, const char *name, const char *refused);
+static void audit_list(const char *key, const json_t *list, sb_text *line);
 static bool refuse(sb_control_request *request, const char *sentence);
 static bool names_of(const json_t *list, size_t i, sb_name *ret_name, sb_why *why);
 
@@ -40,6 +43,7 @@ static bool run_explain(sb_control_request *request);
 static bool run_services(sb_control_request *request);
 static bool run_flush(sb_control_request *request);
 static bool run_pin(sb_control_request *request);
+static const char *fixed_name(const sb_name *name);
 static bool run_unpin(sb_control_request *request);
 static bool run_reload(sb_control_request *request);
 static bool run_log(sb_control_request *request);
@@ -80,16 +84,17 @@ bool sb_control_run(sb_control_request *request, const char *name, bool allowed)
             continue;
         verb_kind kind = verbs[i].kind;
         if ((kind == NAMES && !request->names) || (kind == CHANGES && !allowed)) {
-            sb_log(CONTROL, WARN, "refused", "verb=%s", verbs[i].name);
+            audit(request, verbs[i].name, "not permitted");
             return refuse(request, kind == NAMES
                                        ? "names are shown to root, the daemon's user and the "
                                          "control group, or with cache.share: all"
                                        : "this needs root, the daemon's user or the control group");
         }
-        if (!verbs[i].run(request))
-            return false;
+        bool done = verbs[i].run(request);
         if (kind == CHANGES)
-            sb_log(CONTROL, INFO, "done", "verb=%s", verbs[i].name);
+            audit(request, verbs[i].name, done ? NULL : request->why.text);
+        if (!done)
+            return false;
         return request->result || request->work || refuse(request, "no memory for this answer");
     }
     (void)sb_why_set(&request->why, SB_INVALID, "there is no verb %s", SB_Q(name));
@@ -161,6 +166,46 @@ bool sb_control_list(sb_control_request *request, bool dump)
     request->result = sb_view_cache(request->control->engine, &page,
                                     dump ? sb_control_dump_entry : sb_view_entry);
     return true;
+}
+
+/* A line for whoever wants to know later who changed what. refused: why, NULL when it was done. */
+static void audit(const sb_control_request *request, const char *name, const char *refused)
+{
+    static const char *const keys[] = {"name",      "suffix", "all",   "addresses", "for_s",
+                                       "subsystem", "level",  "names", "entries"};
+    sb_text line = {.limit = 4096};
+    for (size_t i = 0; i < SB_ARRAY_SIZE(keys); i++) {
+        const json_t *value = json_object_get(request->body, keys[i]);
+        if (json_is_string(value))
+            sb_text_add(&line, " %s=%s", keys[i], SB_Q(json_string_value(value)));
+        else if (json_is_integer(value))
+            sb_text_add(&line, " %s=%lld", keys[i], (long long)json_integer_value(value));
+        else if (json_is_true(value))
+            sb_text_add(&line, " %s=true", keys[i]);
+        else if (json_is_array(value) && json_array_size(value) > PIN_ADDRESSES_MAX)
+            sb_text_add(&line, " %s=%zu", keys[i], json_array_size(value));
+        else if (json_is_array(value) && json_is_string(json_array_get(value, 0)))
+            audit_list(keys[i], value, &line);
+    }
+    const char *details = line.data && !line.failed ? line.data : "";
+    if (refused)
+        sb_log(CONTROL, WARN, "refused", "verb=%s%s uid=%lld reason=%s", name, details,
+               (long long)request->uid, SB_Q(refused));
+    else
+        sb_log(CONTROL, INFO, "done", "verb=%s%s uid=%lld", name, details,
+               (long long)request->uid);
+    sb_text_fini(&line);
+}
+
+static void audit_list(const char *key, const json_t *list, sb_text *line)
+{
+    sb_text items = {.limit = 1024};
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        sb_text_add(&items, "%s%s", i > 0 ? "," : "", text ? text : "?");
+    }
+    sb_text_add(line, " %s=%s", key, SB_Q(items.data ? items.data : ""));
+    sb_text_fini(&items);
 }
 
 static bool refuse(sb_control_request *request, const char *sentence)
@@ -304,9 +349,14 @@ static bool run_pin(sb_control_request *request)
         return false;
     if (!sb_name_is_host(&name))
         return refuse(request, NO_HOST);
+    const char *fixed = fixed_name(&name);
+    if (fixed) {
+        (void)sb_why_set(&request->why, SB_INVALID, "%s; a pin would have no effect", fixed);
+        return false;
+    }
     size_t n = json_array_size(list);
     if (n == 0 || n > PIN_ADDRESSES_MAX)
-        return refuse(request, "addresses must be a list of 1 to 16 addresses");
+        return refuse(request, "a pin takes 1 to 16 addresses");
     for (size_t i = 0; i < n; i++) {
         const char *text = json_string_value(json_array_get(list, i));
         if (!text || !sb_addr_parse(text, strlen(text), &addresses[i])) {
@@ -320,6 +370,22 @@ static bool run_pin(sb_control_request *request)
         return request->why.text[0] ? false : refuse(request, "the pin could not be set");
     request->result = json_object();
     return true;
+}
+
+/* Why nobody may say what this name means; NULL: one may. */
+static const char *fixed_name(const sb_name *name)
+{
+    sb_question question = {.name = *name, .type = SB_TYPE_A, .class = SB_CLASS_IN};
+    switch (sb_special_of(&question, true)) {
+    case SB_SPECIAL_LITERAL:
+        return "an address is its own answer";
+    case SB_SPECIAL_LOOPBACK:
+        return "localhost and what is below is this machine always (RFC 6761)";
+    case SB_SPECIAL_NONEXISTENT:
+        return "names below invalid and onion never exist (RFC 6761, 7686)";
+    default:
+        return NULL;
+    }
 }
 
 static bool run_unpin(sb_control_request *request)
@@ -368,7 +434,7 @@ static bool run_log(sb_control_request *request)
         return refuse(request, "level must be error, warn, info, debug or trace");
     bool all = subsystem_text && strcmp(subsystem_text, "all") == 0;
     if (!all && (!subsystem_text || !sb_log_subsystem_parse(subsystem_text, &subsystem)))
-        return refuse(request, "there is no such subsystem: log-levels lists them");
+        return refuse(request, "there is no such subsystem; 'stubborn log' lists them");
     for (unsigned i = 0; i < SB_LOG_SUBSYSTEM_COUNT; i++)
         if (all || i == (unsigned)subsystem)
             sb_log_set_level((sb_log_subsystem)i, level);

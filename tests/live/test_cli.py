@@ -124,7 +124,6 @@ def usage():
         one_line(cli(*command.split(), "x"), USAGE, "not there yet")
         json_error(cli(*command.split(), "--json"), USAGE, "not there yet")
     one_line(cli("resolve", "x", config="/nonexistent.yaml"), USAGE, "/nonexistent.yaml")
-    one_line(cli("resolve", "x", env={"DNS_TIMEOUT": "soon"}), USAGE, "DNS_TIMEOUT")
 
 
 def help_and_completions():
@@ -158,13 +157,29 @@ def help_and_completions():
                 done = subprocess.run([shell, "-n", f.name], capture_output=True, check=False)
                 equal((done.returncode, done.stderr), (0, b""), shell)
     script = cli("completion", "bash").out
-    for words, wanted in ((["stubborn", "ca"], "cache"), (["stubborn", "cache", "fl"], "flush"),
-                          (["stubborn", "resolve", "--pass"], "--pass-through"),
-                          (["stubborn", "pin", "x", "--fo"], "--for")):
+    for words, wanted in (("ca", "cache"), ("cache fl", "flush"), ("cache ob", ""), ("ser", ""),
+                          ("resolve --pass", "--pass-through"), ("pin x --fo", "--for"),
+                          ("-c /etc/x resolve --ur", "--url"), ("-t 3s query --dns", "--dnssec"),
+                          ("-c /etc/x rel", "reload"), ("--config = /etc/x rel", "reload"),
+                          ("config check /etc/host", "/etc/hosts"), ("-c /etc/host", "/etc/hosts"),
+                          ("cache load /etc/host", "/etc/hosts"), ("completion f", "fish"),
+                          ("help rel", "reload"), ("log ups", "upstream"), ("log net deb", "debug"),
+                          ("upstreams re", "reset"), ("pin --for 1", "")):
+        words = ["stubborn", *words.split()]
         line = (f'{script}\nCOMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}\n'
                 '_stubborn; echo "${COMPREPLY[@]}"')
         done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-        equal((done.stdout.strip(), done.stderr), (wanted, ""), str(words))
+        check(wanted in done.stdout.split() if wanted else not done.stdout.strip(),
+              f"{words}: {done.stdout!r}")
+        equal(done.stderr, "", str(words))
+    check("doctor" not in script.replace("'doctor", ""), "not there yet is not offered")
+    for words in (("cache", "--help"), ("help", "cache")):
+        said = cli(*words)
+        equal((said.code, said.err), (OK, ""), str(words))
+        check("cache list" in said.out and "(not there yet)" in said.out, said.out)
+    for words in (("help",), ("help", "cache"), ("pin", "--help"), ("--help",)):
+        check(cli(*words, "--json").json["commands"], str(words))
+    check("_stubborn" in cli("completion", "bash", "--json").json["script"], "completion --json")
 
 
 def literals():
@@ -339,7 +354,7 @@ def total_failure():
         check(found.json["status"] in ("servfail", "unreachable", "timeout"), str(found.json))
         equal((found.json["addresses"], found.json["source"]), ([], None), "nothing")
         check(found.json["tried"] and set(found.json["tried"][0]) ==
-              {"strategy", "server", "result", "ms"}, str(found.json))
+              {"name", "type", "strategy", "server", "result", "ms"}, str(found.json))
         said = a.cli("resolve", "http://u:p@f.example/x", "--pass-through", "--timeout", "2s")
         equal((said.code, said.lines), (OK, ["http://u:p@f.example/x"]), "passed through")
         check("passed through" in said.err and "u:p" not in said.err, said.err)
@@ -392,6 +407,108 @@ def families_and_search():
             equal(a.cli("resolve", "www.").code, NO_NAME, "a final dot: no search")
 
 
+def search_order():
+    """Special names and those of the hosts file are not searched; nor is behind a failure"""
+    with BadServer() as server, BadServer() as dead:
+        dead.set("servfail")
+        names = ["localhost", "LOCALHOST", "x.localhost"]
+        with open("/etc/hosts", encoding="utf-8") as f:
+            for line in f:
+                names += line.split("#")[0].split()[1:]
+        with Alone([server], "query: {search: [wild.example], ndots: 3}\n"
+                   f'routes: [{{suffix: test, upstreams: ["127.0.0.1:{dead.port}"]}}]') as a:
+            for name in names:
+                found = a.cli("resolve", name, "--json").json
+                equal(found["name"].lower(), name.lower(), name)
+                check(found["source"] in ("special", "hosts"), str(found))
+            check(not any("wild" in name for name, *_ in server.seen()), str(server.seen()))
+            equal(a.cli("resolve", "invalid").code, NO_NAME, "invalid")
+        with Alone([server], "query: {search: [wild.example]}\n"
+                   f'routes: [{{suffix: test, upstreams: ["127.0.0.1:{dead.port}"]}}]') as a:
+            server.record("gone.one", "nxdomain")
+            equal(a.cli("resolve", "gone.one").lines, [address_of("gone.one.wild.example")],
+                  "after a denial the list")
+            said = a.cli("resolve", "a.test", "--timeout", "3s")
+            equal((said.code, said.out), (FAILED, ""), "after a failure nothing: " + said.err)
+            found = a.cli("resolve", "a.test", "--timeout", "3s", "--json").json
+            equal({(t["name"], t["type"]) for t in found["tried"]},
+                  {("a.test", "A"), ("a.test", "AAAA")}, "tried")
+
+
+def mistakes_in_the_configuration():
+    """A mistake in file or environment is a warning; where it hides the socket, exit 2"""
+    with BadServer() as server, Daemon([server], workers=0) as d:
+        d.start()
+        ip = address_of("h.example")
+        for wrong, shown in (("cache: {file: /nonexistent/x/y, sise: 4MiB}", "cache.sise"),
+                             ("names: [{match: 3.example, ttl_max: soon}]", "names[0].ttl_max"),
+                             ("frob: 1", "frob"), ("query: {timeout: [}", "not YAML"),
+                             ("health: {degraded: 50%, unhealthy: 20%}", "health")):
+            with open(d.path, "w", encoding="utf-8") as f:
+                f.write(f"listen: {{socket: {d.socket}}}\n{wrong}\n")
+            for words in (("resolve", "h.example"), ("status",), ("health",), ("upstreams",),
+                          ("pin", "p.example", "192.0.2.1"), ("unpin", "p.example")):
+                said = cli(*words, config=d.path)
+                equal(said.code, OK, f"{wrong}: {words}: {said.err}")
+                equal(said.err.count("\n"), 1, said.err)
+                check(said.err.startswith("stubborn: warning: ") and shown in said.err, said.err)
+            found = cli("resolve", "h.example", "--json", config=d.path).json
+            equal((found["addresses"], found["daemon"]), ([ip], True), wrong)
+            equal(cli("config", "check", d.path).code, USAGE, "the check is strict")
+        for wrong in ("listen: {socket: relative.sock}", "listen: [1]", "query: {timeout: [}"):
+            d.write_config(wrong + "\n")
+            said = cli("status", config=d.path)
+            check(said.code == USAGE and "where the daemon listens" in said.err, said.err)
+            equal(cli("status", "-s", d.socket, config=d.path).code, OK, "-s")
+            equal(cli("status", config=d.path, env={"STUBBORN_SOCKET": d.socket}).code, OK, wrong)
+        d.write_config()
+        said = cli("status", config=d.path, env={"DNS_TIMEOUT": "abc"})
+        check(said.code == OK and "DNS_TIMEOUT" in said.err, said.err)
+        said = cli("status", config=d.path, env={"STUBBORN_SOCKET": "rel"})
+        check(said.code == USAGE and "STUBBORN_SOCKET" in said.err, said.err)
+
+
+def a_hung_daemon():
+    """A daemon that hangs is gone round within query.timeout: the file, or an engine of our own"""
+    def timed(*words, **more):
+        began = time.monotonic()
+        said = cli(*words, "--json", config=d.path, **more)
+        return said, said.json, time.monotonic() - began
+
+    extra = PATIENCE_S / 10
+    with BadServer() as server, Daemon([server], workers=0) as d:
+        d.start()
+        ip = address_of("known.example")
+        equal(cli("resolve", "known.example", config=d.path).lines, [ip], "known")
+        d.process.send_signal(signal.SIGSTOP)
+        try:
+            said, found, took = timed("resolve", "known.example")
+            equal((found["addresses"], found["daemon"]), ([ip], False), "known")
+            check(took < 1.5 + extra, f"known took {took:.1f} s")
+            said, found, took = timed("resolve", "never.example")
+            equal((said.code, found["addresses"], found["daemon"]),
+                  (OK, [address_of("never.example")], False), "never seen")
+            check(took < 2.5 + extra, f"never seen took {took:.1f} s")
+            said = cli("query", "known.example", config=d.path)
+            check(f"through: the cache file {d.cache}" in said.out, said.out)
+            check("does not answer" in said.err, said.err)
+            said = cli("explain", "known.example", "A", config=d.path)
+            check("through this process" in said.out, said.out)
+            time.sleep(2)
+            said, found, took = timed("resolve", "known.example")
+            equal((found["addresses"], found["daemon"]), ([ip], False), "the heart stands")
+            check(took < 0.5 + extra, f"took {took:.1f} s")
+            said, found, took = timed("resolve", "never2.example")
+            equal((said.code, found["daemon"]), (OK, False), "the heart stands")
+            check(took < 1.5 + extra, f"took {took:.1f} s")
+            server.set("drop")
+            said, found, took = timed("resolve", "never3.example", env={"DNS_TIMEOUT": "3"})
+            equal(said.code, FAILED, "nobody answers")
+            check(took < 3.3 + extra, f"took {took:.1f} s")
+        finally:
+            d.process.send_signal(signal.SIGCONT)
+
+
 def whom_it_asks():
     """A named socket nobody answers is said once; so is one that may not be used"""
     with BadServer() as server, Alone([server]) as a:
@@ -426,6 +543,13 @@ def another_user():
         equal((found["addresses"], found["daemon"]), ([address_of("l.example")], True), "resolve")
         one_line(say("status"), FAILED, "Permission denied", "listen.control")
         json_error(say("upstreams", "--json"), FAILED, "Permission denied")
+        os.chmod(d.path, 0o644)
+        for verb in ("status", "health", "upstreams"):  # open to everybody over HTTP
+            said = say(verb, "-c", d.path)
+            equal((said.code, said.err), (OK, ""), verb)
+            check("healthy" in said.out or "closed" in said.out, said.out)
+            check(say(verb, "-c", d.path, "--json").json, verb)
+        one_line(say("pins", "-c", d.path), FAILED, "Permission denied", "listen.control")
         os.chmod(d.socket, 0o600)
         said = say("resolve", "127.0.0.1.example", "--timeout", "1s")
         check("permission denied" in said.err and d.socket in said.err, said.err)
@@ -479,6 +603,18 @@ def control():
         equal(say("unpin", "p.example").code, OK, "unpin")
         equal(say("resolve", "p.example").lines, [address_of("p.example")], "unpinned")
         one_line(say("unpin", "p.example"), USAGE)
+        check("nothing" in say("pins").out, "no pins")
+        for name in ("localhost", "a.LOCALHOST", "1.2.3.4", "x.invalid", "y.onion"):
+            one_line(say("pin", name, "1.2.3.5"), USAGE, "no effect")
+        one_line(say("pin", "a.example", *["192.0.2.1"] * 17), USAGE, "16")
+        for words in (("cache", "list", "http://x/"), ("cache", "flush", "http://x/"),
+                      ("cache", "flush", "--below", "http://x/")):
+            one_line(say(*words), USAGE, "URL")
+        uid = os.geteuid()
+        for line in (f'msg="done" verb=pin name=p.example addresses=192.0.2.9,2001:db8::9 '
+                     f'for_s=3600 uid={uid}', f'msg="done" verb=unpin name=p.example uid={uid}',
+                     'msg="refused" verb=pin name=localhost addresses=1.2.3.5'):
+            check(line in d.log(), f"{line!r} is not in\n{d.log()}")
         equal(say("log", "upstream", "debug").code, OK, "log")
         equal(say("log", "--json").json["upstream"], "debug", "log")
         one_line(say("log", "upstream", "shout"), USAGE)
@@ -500,6 +636,9 @@ def control():
         said = say("cache", "load", stdin='{"message":"00"}\n')
         equal(said.code, FAILED, "load refused")
         check("1 refused" in said.out and "entry 1" in said.err, said.out + said.err)
+        found = say("cache", "load", "-", "--json", stdin='{"message":"00"}\n').json
+        check(found["refused"] == 1 and found["first_refused"], str(found))
+        check("1 refused" in say("cache", "load", stdin='{"message":"00"}\n{frob').err, "so far")
         equal(say("cache", "flush", "--all").code, OK, "flush --all")
         equal(say("reload").lines, ["reloaded"], "reload")
         d.size = "2MiB"
@@ -517,6 +656,8 @@ def control():
         with open(d.path, "a", encoding="utf-8") as f:
             f.write("frob: 1\n")
         one_line(cli("reload", "-s", d.socket), USAGE, "frob")
+        check('msg="not reloaded, the old configuration stays"' in d.log()
+              and f"verb=reload uid={uid} reason=" in d.log(), d.log())
         d.write_config()
         server.set("closed")
         until(lambda: say("resolve", "z1.example", "--timeout", "2s").code == FAILED and
@@ -553,7 +694,14 @@ def config_check():
         check(said.code == OK and "MLFLOW_FALLBACK_IP" in said.err, said.err)
         if not os.path.exists("/etc/stubborn/stubborn.yaml"):
             check("defaults are in force" in said.out, said.out)
-        for text, word in (("cache: {share: 'group:no-such-group'}", "no-such-group"),):
+        for text, word in (("cache: {share: 'group:no-such-group'}", ":1:16: cache.share: "),
+                           ("listen:\n  control: group:no-such-group", ":2:12: listen.control: "),
+                           ("listen: {socket: /" + "x" * 110 + "}", ":1:18: listen.socket: "),
+                           ("listen: {dns: [], socket: false, http: false}", "nobody could ask"),
+                           ("cache: {warm: [http://foo/]}", ":1:16: cache.warm[0]: "),
+                           ("names: [{match: 'http://x/', ttl_max: 1s}]", ":1:17: names[0].match"),
+                           ("routes: [{suffix: 'http://x/', upstreams: [127.0.0.1:5]}]",
+                            ":1:19: routes[0].suffix: ")):
             worse = os.path.join(a.dir, "worse.yaml")
             with open(worse, "w", encoding="utf-8") as f:
                 f.write(text + "\n")
@@ -571,5 +719,7 @@ def config_check():
 if __name__ == "__main__":
     run([refusals, usage, help_and_completions, literals, urls, same_with_and_without, an_outage,
          read_beside_another, a_verdict_stands, total_failure, interrupted, deadline,
-         families_and_search, whom_it_asks, another_user, emergency, control, no_daemon,
+         families_and_search, search_order,
+         mistakes_in_the_configuration, a_hung_daemon, whom_it_asks, another_user,
+         emergency, control, no_daemon,
          config_check])
