@@ -63,6 +63,8 @@ static int failure_ede(sb_status failure, int said)
         return SB_EDE_NOT_READY;
     case SB_MALFORMED:
         return SB_EDE_INVALID_DATA;
+    case SB_LOOP:
+        return SB_EDE_OTHER;
     case SB_NXDOMAIN:
     case SB_NOTFOUND:
         return SB_EDE_NONE;

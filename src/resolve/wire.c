@@ -101,8 +101,8 @@ static void offer_answer(wire *w, const sb_answer *answer)
     sb_op_finish(&w->attempt.op, SB_OK);
 }
 
-/* Joins the chain so far with its continuation; takes the reference. NULL when it loops or is too
- * long. */
+/* Joins the chain so far with its continuation; takes the reference. NULL, and `worst` says why,
+ * when it loops or is too long. */
 static const sb_answer *joined(wire *w, const sb_answer *take_tail)
 {
     if (!w->head)
@@ -115,6 +115,8 @@ static const sb_answer *joined(wire *w, const sb_answer *take_tail)
         whole->upstream = take_tail->upstream;
         whole->protocol = take_tail->protocol;
     }
+    } else {
+        w->worst = status;
     sb_answer_unref(take_tail);
     sb_answer_unref(w->head);
     w->head = NULL;
@@ -158,7 +160,7 @@ static void got_answer(wire *w, const sb_answer *take_answer)
     stop_lanes(w);
     const sb_answer *answer = joined(w, take_answer);
     if (!answer) {
-        fail(w, SB_MALFORMED);
+        fail(w, w->worst);
         return;
     }
     if (!(answer->flags & SB_ANSWER_CHAIN_OPEN)) {
@@ -167,7 +169,7 @@ static void got_answer(wire *w, const sb_answer *take_answer)
     }
     if (++w->links > SB_ALIASES_MAX) {
         sb_answer_unref(answer);
-        fail(w, SB_MALFORMED);
+        fail(w, SB_LOOP);
         return;
     }
     w->head = answer;
@@ -427,7 +429,8 @@ static void ask_next(wire *w)
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
     if (index >= 0)
         ask_server(w, pool, index);
-    else if (!sb_pool_dead(ctx->upstreams, pool) && (w->silence || w->round == 0))
+    else if (!sb_pool_dead(ctx->upstreams, pool) && w->worst != SB_LOOP &&
+             (w->silence || w->round == 0))
         begin_round(w);
     else if (w->sent > 0) /* what the last server said is the better reason than "all are dead" */
         fail(w, w->worst);
