@@ -93,7 +93,7 @@ static void on_loops(void *context)
 static void probe_dead(sb_timer *timer)
 {
     sb_engine *e = sb_container_of(timer, sb_engine, probe);
-    sb_reviver_tick(e->reviver);
+    (void)sb_reviver_tick(e->reviver);
     /* None to probe now: all are alive, or their probes are under way and end in time to come back.
      */
     sb_ns soon = sb_env_now(e->env) + 100 * SB_MS, next = sb_reviver_next(e->reviver);
