@@ -377,7 +377,8 @@ void sb_engine_moved(sb_engine *engine, const sb_l1 *memory)
             continue;
         sb_answer_question(denial, &question);
         sb_engine_asked(engine, engine->settings, &question, &asked);
-        if (!asked.policy.protect && asked.view == denial->view)
+        if (!asked.policy.protect && asked.view == denial->view &&
+            !(denial->flags & SB_ANSWER_NO_SOA)) /* which removes nothing */
             sb_engine_forget(engine, &asked, kind);
         sb_answer_unref(denial);
     }

@@ -324,6 +324,17 @@ static uint32_t said_ago_s(const sb_flight *f)
     return (uint32_t)((sb_env_now(f->engine->env) - said_at(f)) / SB_S);
 }
 
+/* A denial without SOA is not to be cached (RFC 2308 §5): it answers who asked and removes nothing,
+ * but where it was doubted and confirmed. Broken forwarders say such things in an outage. */
+static sb_belief belief_of(const sb_flight *f)
+{
+    const sb_answer *answer = f->best.answer;
+    bool bare = answer->kind != SB_KIND_POSITIVE && answer->flags & SB_ANSWER_NO_SOA;
+    if (bare && !f->doubted && !sb_doubts_obeyed(f->ctx.doubts, &f->asked.question.name))
+        return SB_BELIEF_NONE;
+    return f->best.early ? SB_BELIEF_SHORT : f->best.type_only ? SB_BELIEF_TYPE : SB_BELIEF_WHOLE;
+}
+
 static void flight_done(sb_op *op)
 {
     sb_flight *f = sb_container_of(op, sb_flight, op);
@@ -337,10 +348,7 @@ static void flight_done(sb_op *op)
     }
     if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE) {
         const sb_answer *answer = f->best.answer;
-        sb_engine_learn(f->engine, &f->asked, answer, said_at(f),
-                        f->best.early       ? SB_BELIEF_SHORT
-                        : f->best.type_only ? SB_BELIEF_TYPE
-                                            : SB_BELIEF_WHOLE);
+        sb_engine_learn(f->engine, &f->asked, answer, said_at(f), belief_of(f));
         sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);
         if (f->best.early)
             sb_policy_shorten(&life);

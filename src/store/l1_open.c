@@ -415,7 +415,7 @@ static void take_learned(sb_l1 *file, const sb_l1 *memory, sb_l1_buffer *buffer)
             sb_l1_lookup(&file->g, &digest, entry.view, &file->work, &old, &place) == SB_OK &&
             ((!(old.flags & SB_L1_AGE_UNKNOWN) && old.life.learned > entry.life.learned) ||
              (old.kind == SB_KIND_POSITIVE && entry.kind != SB_KIND_POSITIVE &&
-              (old.flags & SB_L1_PROTECTED)));
+              ((old.flags & SB_L1_PROTECTED) || (entry.flags & SB_L1_NO_SOA))));
         sb_status status = stays ? SB_OK : sb_l1_store(file, &entry);
         (void)status; /* too large for the file: counted there */
     }
