@@ -119,6 +119,9 @@ bool sb_asked_degraded(const sb_asked *asked);
 const char *sb_cli_via(const sb_cli *cli);
 /* Whether a daemon was asked; null when nobody was. */
 json_t *sb_cli_json_daemon(const sb_cli *cli);
+/* The evidence behind a doubt, the life of its addresses and the trail of its pins, where there is
+ * a daemon that may say; else nothing. */
+void sb_cli_print_doubt(sb_cli *cli, const sb_question *question);
 /* The daemon's socket, by arguments, environment, configuration and what is there. */
 const char *sb_cli_socket(const sb_cli *cli);
 void sb_cli_close(sb_cli *cli);
@@ -161,6 +164,7 @@ int sb_run_cache_flush(sb_cli *cli);
 int sb_run_cache_dump(sb_cli *cli);
 int sb_run_cache_load(sb_cli *cli);
 int sb_run_cache_warm(sb_cli *cli);
+int sb_run_cache_obey(sb_cli *cli);
 int sb_run_pins(sb_cli *cli);
 int sb_run_pin(sb_cli *cli);
 int sb_run_unpin(sb_cli *cli);

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "cmd/stubborn.h"
+#include "dns/rdata.h"
 #include "front/view.h"
 
 #define CONTROL_NAME "stubborn.ctl"
@@ -26,7 +27,9 @@ static void print_upstreams(const json_t *value);
 static void print_mobility(const json_t *value);
 static void print_service(const char *name, const json_t *service);
 static void print_entry(const json_t *entry);
-static void print_pins(const json_t *pins);
+static void print_pins(const json_t *reply);
+static void print_trail(const json_t *trail);
+static int ask_daemon(sb_cli *cli, json_t *take_request, bool quiet, json_t **ret_reply);
 static void print_levels(const json_t *levels);
 static bool host_name(const char *text);
 static const char *text_of(const json_t *object, const char *key);
@@ -208,13 +211,69 @@ int sb_run_cache_warm(sb_cli *cli)
                   "asked for");
 }
 
+int sb_run_cache_obey(sb_cli *cli)
+{
+    sb_name name;
+    if (!sb_cli_name(cli->operands[0], &name))
+        return SB_EXIT_USAGE;
+    return simple(cli,
+                  json_pack("{s:s, s:o}", "verb", "obey", "name", sb_view_string(cli->operands[0])),
+                  "obeyed until the name is answered again");
+}
+
 int sb_run_pins(sb_cli *cli)
 {
-    return show(cli, "pins", "pins", print_pins);
+    json_t *reply;
+    int code = call(cli, json_pack("{s:s}", "verb", "pins"), &reply);
+    if (code != SB_EXIT_OK)
+        return code;
+    if (sb_cli_has(cli, SB_ARG_JSON)) {
+        sb_cli_json(json_incref(reply));
+    } else {
+        print_pins(reply);
+        print_trail(json_object_get(reply, "trail"));
+    }
+    json_decref(reply);
+    return SB_EXIT_OK;
+}
+
+void sb_cli_print_doubt(sb_cli *cli, const sb_question *question)
+{
+    char type[16];
+    json_t *reply;
+    json_t *request =
+        json_pack("{s:s, s:o, s:s}", "verb", "explain", "name", sb_view_name(&question->name),
+                  "type", sb_type_text(question->type, type));
+    if (ask_daemon(cli, request, true, &reply) != SB_EXIT_OK)
+        return;
+    size_t i;
+    json_t *endpoint;
+    const json_t *explained = json_object_get(reply, "explain");
+    const json_t *doubt = json_object_get(explained, "doubt");
+    if (json_is_object(doubt)) {
+        printf("     denied for %lld s, agreed for %lld of %lld s (at most %lld s), %s, after it "
+               "stood for %lld s\n",
+               number_of(doubt, "denied_s"), number_of(doubt, "agreed_s"),
+               number_of(doubt, "confirm_s"), number_of(doubt, "most_s"), text_of(doubt, "second"),
+               number_of(doubt, "known_s"));
+        printf("     %lld other names of its zone denied, its address: %s\n",
+               number_of(doubt, "siblings"), text_of(doubt, "life"));
+    }
+    json_array_foreach(json_object_get(explained, "endpoints"), i, endpoint)
+        printf("     %s: %s, %lld s ago\n", text_of(endpoint, "address"), text_of(endpoint, "life"),
+               number_of(endpoint, "age_s"));
+    print_trail(json_object_get(explained, "trail"));
+    json_decref(reply);
 }
 
 int sb_run_pin(sb_cli *cli)
 {
+    if (cli->operand_count == 1 && strcmp(cli->operands[0], "list") == 0)
+        return sb_run_pins(cli);
+    if (cli->operand_count == 1) {
+        sb_cli_complain("usage: stubborn pin NAME ADDRESS... [--for DURATION]");
+        return SB_EXIT_USAGE;
+    }
     sb_ns duration = 0;
     const char *text = cli->arg[SB_ARG_FOR];
     if (text && (!sb_parse_duration(text, true, &duration) || duration < SB_S)) {
@@ -285,6 +344,12 @@ int sb_run_log(sb_cli *cli)
 /* The exit code when it is not SB_EXIT_OK was explained. */
 static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply)
 {
+    return ask_daemon(cli, take_request, false, ret_reply);
+}
+
+/* quiet: what is missing without it is no reason to complain. */
+static int ask_daemon(sb_cli *cli, json_t *take_request, bool quiet, json_t **ret_reply)
+{
     char path[108];
     sb_text line = {0}, answer = {.limit = 2 * REPLY_MAX};
     sb_why why = {{0}};
@@ -296,7 +361,8 @@ static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply)
         goto done;
     }
     if (!printed || !control_path(cli, path, sizeof path)) {
-        sb_cli_complain("the request cannot be made");
+        if (!quiet)
+            sb_cli_complain("the request cannot be made");
         goto done;
     }
     sb_ns deadline = sb_edge_now() + (cli->timeout ? cli->timeout : DEADLINE);
@@ -304,17 +370,19 @@ static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply)
     if (status != SB_OK) {
         bool absent = status == SB_NOTFOUND || status == SB_CONNREFUSED;
         bool denied = status == SB_PERM;
-        sb_cli_complain("%s%s", why.text,
-                        absent   ? "; is stubbornd running?"
-                        : denied ? "; the daemon is there: listen.control says who may use it"
-                                 : "");
+        if (!quiet)
+            sb_cli_complain("%s%s", why.text,
+                            absent   ? "; is stubbornd running?"
+                            : denied ? "; the daemon is there: listen.control says who may use it"
+                                     : "");
         code = denied ? SB_EXIT_FAILED : SB_EXIT_NO_DAEMON;
         goto done;
     }
     reply = json_loadb(answer.data ? answer.data : "", answer.size, 0, NULL);
     if (!json_is_true(json_object_get(reply, "ok"))) {
         const char *error = json_string_value(json_object_get(reply, "error"));
-        sb_cli_complain("%s", error ? error : "the daemon's reply makes no sense");
+        if (!quiet)
+            sb_cli_complain("%s", error ? error : "the daemon's reply makes no sense");
         code = error ? SB_EXIT_USAGE : SB_EXIT_FAILED;
         goto done;
     }
@@ -484,11 +552,12 @@ static void print_entry(const json_t *entry)
     printf("\n");
 }
 
-static void print_pins(const json_t *pins)
+/* The pins, and beside each, and for emergency addresses in use, what is known of their life. */
+static void print_pins(const json_t *reply)
 {
     size_t i, k;
-    json_t *pin, *address;
-    json_array_foreach(pins, i, pin)
+    json_t *pin, *address, *life;
+    json_array_foreach(json_object_get(reply, "pins"), i, pin)
     {
         printf("%s", text_of(pin, "name"));
         json_array_foreach(json_object_get(pin, "addresses"), k, address)
@@ -498,6 +567,28 @@ static void print_pins(const json_t *pins)
         else
             printf(", %lld s left\n", number_of(pin, "left_s"));
     }
+    json_array_foreach(json_object_get(reply, "life"), i, life)
+    {
+        bool pinned = strcmp(text_of(life, "kind"), "pin") == 0;
+        printf("%s: %s for %lld s, %lld uses, address %s", text_of(life, "name"),
+               text_of(life, "kind"), number_of(life, "for_s"), number_of(life, "uses"),
+               text_of(life, "life"));
+        if (pinned)
+            printf(", DNS %s%s", text_of(life, "dns"),
+                   json_is_true(json_object_get(life, "dns_was_wrong")) ? " (was not right)" : "");
+        else if (json_is_true(json_object_get(life, "over")))
+            printf(", over");
+        printf("\n");
+    }
+}
+
+static void print_trail(const json_t *trail)
+{
+    size_t i;
+    json_t *deed;
+    json_array_foreach((json_t *)trail, i, deed)
+        printf("%s %s %s %s: %s\n", text_of(deed, "time"), text_of(deed, "name"),
+               text_of(deed, "kind"), text_of(deed, "deed"), text_of(deed, "reason"));
 }
 
 static void print_levels(const json_t *levels)

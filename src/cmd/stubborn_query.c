@@ -63,12 +63,14 @@ int sb_run_explain(sb_cli *cli)
         json_t *list = json_array();
         for (size_t i = 0; i < n; i++)
             json_array_append_new(list, json_explained(&asked[i]));
-        sb_cli_json(json_pack("{s:o, s:o, s:s, s:o}", "name",
-                              sb_view_name(&asked[0].question.name), "questions", list, "through",
-                              sb_cli_via(cli), "daemon", sb_cli_json_daemon(cli)));
+        sb_cli_json(json_pack("{s:o, s:o, s:s, s:o}", "name", sb_view_name(&asked[0].question.name),
+                              "questions", list, "through", sb_cli_via(cli), "daemon",
+                              sb_cli_json_daemon(cli)));
     } else {
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             draw(cli, &asked[i]);
+            sb_cli_print_doubt(cli, &asked[i].question);
+        }
     }
     sb_asked_fini(asked, n);
     return code;
@@ -120,8 +122,7 @@ static void print_message(sb_cli *cli, const sb_asked *asked, sb_ns took)
         printf(";; EDE: %d (%s)%s%s\n", reply->ede, sb_ede_text(reply->ede),
                reply->ede_text[0] ? ": " : "", reply->ede_text[0] ? SB_Q(reply->ede_text) : "");
     printf("\n;; QUESTION\n;%s%s IN %s\n", sb_name_text(&asked->question.name, name),
-           asked->question.name.size > 1 ? "." : "",
-           sb_type_text(asked->question.type, type));
+           asked->question.name.size > 1 ? "." : "", sb_type_text(asked->question.type, type));
     print_section(&reply->msg, SB_SECTION_ANSWER, "ANSWER");
     print_section(&reply->msg, SB_SECTION_AUTHORITY, "AUTHORITY");
     sb_text_provenance(asked, &text);
@@ -281,13 +282,16 @@ static json_t *json_explained(const sb_asked *asked)
     const sb_provenance *p = &reply->provenance;
     char type[16];
     return json_pack(
-        "{s:s, s:s, s:o, s:o, s:b, s:I, s:I, s:o, s:I, s:o, s:o}", "type",
+        "{s:s, s:s, s:o, s:o, s:b, s:I, s:I, s:o, s:I, s:o, s:o, s:o}", "type",
         sb_type_text(asked->question.type, type), "status", sb_status_word(sb_asked_outcome(asked)),
         "answer", asked->answered ? json_data(asked) : json_array(), "source",
         sb_json_source(p->source), "stale", p->flags & SB_PROVENANCE_STALE ? 1 : 0, "age_s",
         (json_int_t)p->age_s, "ttl_s", (json_int_t)p->ttl_s, "upstream",
         sb_json_address_port(&p->upstream), "network", (json_int_t)p->network, "ede",
         asked->answered && reply->ede != SB_EDE_NONE ? json_integer(reply->ede) : json_null(),
+        "ede_text",
+        asked->answered && reply->ede != SB_EDE_NONE ? sb_view_string(reply->ede_text)
+                                                     : json_null(),
         "tried", sb_json_tried(p));
 }
 

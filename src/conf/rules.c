@@ -29,7 +29,7 @@ static const sb_conf_key rule_probe_keys[] = {
     {.name = "tcp", .take = take_probe_tcp},
     {.name = "http", .take = take_probe_url},
     {.name = "grpc", .take = take_probe_grpc},
-    {.name = "ping", .take = take_probe_ping},
+    {.name = "ping", .take = take_probe_ping, .later = true},
     EVERY_KEY,
     {0},
 };
@@ -77,7 +77,12 @@ static const sb_conf_key rule_keys[] = {
      .max = SB_TTL_SETTING_MAX_S},
     {.name = "stale", .take = sb_conf_take_map, .more = stale_keys, .section = true},
     {.name = "family", .take = sb_conf_take_family, .offset = IN(family), .has = IN(has_family)},
-    {.name = "probe", .take = take_rule_probe, .offset = IN(probe), .later = true},
+    {.name = "emergency_for",
+     .take = sb_conf_take_duration,
+     .offset = IN(emergency_for),
+     .has = IN(has_emergency_for),
+     .max = 366 * DAY},
+    {.name = "probe", .take = take_rule_probe, .offset = IN(probe)},
     {0},
 };
 #undef IN

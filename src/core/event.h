@@ -22,6 +22,9 @@
     X(SERVER_UP, "server-up")                                                                      \
     X(DEGRADED, "degraded") /* a name begins to be served stale/emergency; a: source */            \
     X(RECOVERED, "recovered")                                                                      \
+    X(PROBE, "probe") /* an endpoint was looked at: server; a: its life; b: before */              \
+    X(DOUBT, "doubt") /* a denial was weighed: a: second; b: life; status: OK obeyed */            \
+    X(PIN, "pin")     /* a pin or emergency address began or ended: a: sb_deed; b: which */        \
     X(RELOAD, "reload")                                                                            \
     X(NETWORK, "network") /* a: identity before; b: now, 0 none */                                 \
     X(LOOP, "loop")       /* the server sends our questions back to us */                          \

@@ -12,15 +12,17 @@
 #include "dns/name.h"
 
 #define SB_SOCKET_PATH_MAX 107        /* bytes of a Unix socket's path */
-#define SB_WARNINGS_MAX 32        /* of one configuration: more help nobody */
+#define SB_WARNINGS_MAX 32            /* of one configuration: more help nobody */
 #define SB_TTL_SETTING_MAX_S 31536000 /* a year: the largest TTL or age that may be configured */
 
 /* The strategies of the ladder, in its order; numbers go over the Unix socket and stay. */
 #define SB_STRATEGY_TABLE(X)                                                                       \
     X(PIN, "pin")                                                                                  \
-    X(HOSTS, "hosts") X(CACHED, "cached") X(WIRE, "wire") X(MDNS_NATIVE, "mdns-native")            \
-        X(MDNS_MULTICAST, "mdns-multicast") X(SHARED, "shared") X(VALIDATE, "validate")            \
-            X(DOUBT, "doubt") X(STALE, "stale") X(EMERGENCY, "emergency") X(GUESS, "guess")
+    X(HOSTS, "hosts")                                                                              \
+    X(CACHED, "cached")                                                                            \
+    X(WIRE, "wire") X(MDNS_NATIVE, "mdns-native") X(MDNS_MULTICAST, "mdns-multicast")              \
+        X(SHARED, "shared") X(VALIDATE, "validate") X(DOUBT, "doubt") X(STALE, "stale")            \
+            X(EMERGENCY, "emergency") X(GUESS, "guess")
 typedef enum sb_strategy_id {
 #define SB_STRATEGY_ENUM(id, text) SB_STRATEGY_##id,
     SB_STRATEGY_TABLE(SB_STRATEGY_ENUM)
@@ -75,7 +77,7 @@ typedef enum sb_probe_kind {
 } sb_probe_kind;
 typedef struct sb_probe_setting {
     sb_probe_kind kind;
-    uint16_t port;
+    uint16_t port; /* of http by its URL, derived by freeze; 0 none */
     const char *url;
     sb_ns every;
 } sb_probe_setting;
@@ -87,9 +89,10 @@ typedef struct sb_name_setting {
     const sb_addr *emergency;
     size_t emergency_count;
     bool protect, has_protect;
-    bool has_ttl_max, has_ttl_min, has_keep, has_family, has_confirm, has_max;
+    bool has_ttl_max, has_ttl_min, has_keep, has_family, has_confirm, has_max, has_emergency_for;
     uint32_t ttl_max_s, ttl_min_s;
     sb_ns keep, protect_confirm, protect_max;
+    sb_ns emergency_for; /* how long they may be served in one outage; 0 no end */
     sb_family_policy family;
     sb_probe_setting probe;
     sb_origin origin;
@@ -98,6 +101,8 @@ typedef struct sb_name_setting {
 typedef struct sb_service_setting {
     const char *name;
     const char *uri;
+    sb_name host;  /* of the URI, folded; size 0 where it is an address. Derived by freeze */
+    uint16_t port; /* of the URI or its scheme; 0 unknown */
     sb_probe_setting probe;
     bool required;
     sb_origin origin;
@@ -186,7 +191,7 @@ typedef struct sb_settings {
         const char *to;    /* stderr | journald */
         int8_t levels[16]; /* per subsystem; -1 = level */
     } log;
-    const char *mlflow_uri; /* MLFLOW_TRACKING_URI or NULL */
+    const char *mlflow_uri;                /* MLFLOW_TRACKING_URI or NULL */
     const char *warnings[SB_WARNINGS_MAX]; /* sentences: what is set and has no effect */
     size_t warning_count;
 } sb_settings;

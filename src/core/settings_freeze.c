@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "dns/target.h"
 
 _Static_assert(SB_SOCKET_PATH_MAX == sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1,
                "and the NUL");
@@ -27,6 +28,7 @@ static sb_status check_numbers(const sb_settings *s, sb_why *why);
 static sb_status check_services(const sb_settings *s, sb_why *why);
 static sb_status freeze_routes(sb_settings *s, sb_why *why);
 static sb_status freeze_names(sb_settings *s, sb_why *why);
+static sb_status derive_ports(sb_settings *s);
 static uint32_t hash_settings(const sb_settings *s);
 
 sb_status sb_settings_freeze(sb_settings *s, sb_why *why)
@@ -45,6 +47,8 @@ sb_status sb_settings_freeze(sb_settings *s, sb_why *why)
         status = freeze_routes(s, why);
     if (status == SB_OK)
         status = freeze_names(s, why);
+    if (status == SB_OK)
+        status = derive_ports(s);
     if (status == SB_NOMEM)
         return sb_why_set(why, SB_NOMEM, "no memory for the settings");
     if (status != SB_OK)
@@ -161,6 +165,39 @@ static sb_status check_services(const sb_settings *s, sb_why *why)
             if (sb_ascii_equal(s->services[i].name, s->services[j].name))
                 return complain(why, &s->services[i].origin, "service %s is there twice",
                                 SB_Q(s->services[i].name));
+    return SB_OK;
+}
+
+/* The ports behind names, for probes. */
+static sb_status derive_ports(sb_settings *s)
+{
+    sb_target target;
+    sb_why unread;
+    sb_service_setting *services =
+        sb_arena_alloc(&s->arena, (s->service_count + 1) * sizeof *services);
+    sb_name_setting *names = sb_arena_alloc(&s->arena, (s->name_count + 1) * sizeof *names);
+    if (!services || !names)
+        return SB_NOMEM;
+    for (size_t i = 0; i < s->service_count; i++) {
+        sb_service_setting *service = &services[i];
+        *service = s->services[i];
+        if (sb_target_parse(service->uri, strlen(service->uri), &target, &unread) != SB_OK)
+            continue; /* said where it was read */
+        service->port = target.port;
+        if (!target.is_literal) {
+            service->host = target.name;
+            sb_name_fold(&service->host);
+        }
+    }
+    for (size_t i = 0; i < s->name_count; i++) {
+        sb_probe_setting *probe = &names[i].probe;
+        names[i] = s->names[i];
+        if (probe->kind == SB_PROBE_HTTP && probe->url &&
+            sb_target_parse(probe->url, strlen(probe->url), &target, &unread) == SB_OK)
+            probe->port = target.port;
+    }
+    s->services = services;
+    s->names = names;
     return SB_OK;
 }
 
@@ -305,6 +342,7 @@ static void merge_rule(sb_name_setting *into, const sb_name_setting *from)
     KEEP_OLD(has_family, family)
     KEEP_OLD(has_confirm, protect_confirm)
     KEEP_OLD(has_max, protect_max)
+    KEEP_OLD(has_emergency_for, emergency_for)
 #undef KEEP_OLD
     if (from->probe.kind == SB_PROBE_NONE)
         into->probe = old.probe;

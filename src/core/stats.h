@@ -23,6 +23,8 @@
     X(FALLBACK_EMERGENCY, "fallback_uses_total", "kind=\"emergency\"", "")                         \
     X(FALLBACK_GUESS, "fallback_uses_total", "kind=\"guess\"", "")                                 \
     X(FALLBACK_CAP, "fallback_uses_total", "kind=\"capped\"", "")                                  \
+    X(QUALIFIED, "health_qualified_total", "",                                                     \
+      "Fallback answers and pins served without the addresses known to be dead")                   \
     X(COALESCED, "coalesced_total", "", "Questions that joined a running flight")                  \
     X(FLIGHTS, "flights_total", "", "Flights started")                                             \
     X(PREFETCHES, "refreshes_total", "", "Flights started without a waiter")                       \
@@ -62,6 +64,7 @@
     X(LIMIT_CONTROL, "limit_reached_total", "limit=\"control_clients\"", "")                       \
     X(LIMIT_PROBES, "limit_reached_total", "limit=\"probes_per_second\"", "")                      \
     X(LIMIT_PROBES_UNDERWAY, "limit_reached_total", "limit=\"probes_under_way\"", "")              \
+    X(LIMIT_CUSTODIES, "limit_reached_total", "limit=\"pins_watched\"", "")                        \
     X(LIMIT_DIAG, "limit_reached_total", "limit=\"sockets_looked_at\"", "")                        \
     X(LIMIT_ADDRESSES, "limit_reached_total", "limit=\"network_addresses\"", "")                   \
     X(LIMIT_PARKED, "limit_reached_total", "limit=\"answers_parked\"", "")                         \

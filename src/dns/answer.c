@@ -264,6 +264,36 @@ done:
     return status;
 }
 
+sb_status sb_answer_filter(const sb_answer *answer,
+                           bool (*keep)(void *context, const sb_addr *addr), void *context,
+                           sb_answer **ret_answer)
+{
+    sb_question question;
+    sb_record record;
+    sb_msg msg;
+    sb_status status = answer_message(answer, &msg);
+    if (status != SB_OK)
+        return status;
+    sb_answer_question(answer, &question);
+    draft *d = draft_new(&question);
+    if (!d)
+        return SB_NOMEM;
+    d->from = &msg;
+    sb_msg_iter it = sb_msg_records(&msg, SB_SECTION_ANSWER);
+    while (sb_msg_next(&it, &record)) {
+        const uint8_t *rdata = msg.bytes.data + record.rdata_at;
+        bool four = record.type == SB_TYPE_A && record.rdata_size == 4;
+        bool six = record.type == SB_TYPE_AAAA && record.rdata_size == 16;
+        sb_addr addr = four ? sb_addr_4(rdata, 0) : six ? sb_addr_6(rdata, 0) : (sb_addr){0};
+        if ((!four && !six) || keep(context, &addr))
+            draft_copy(d, SB_SECTION_ANSWER, &record);
+    }
+    copy_section(d, &msg, SB_SECTION_AUTHORITY, 0);
+    status = draft_finish(d, answer, ret_answer);
+    sb_free(d);
+    return status;
+}
+
 sb_answer *sb_answer_ref(const sb_answer *answer)
 {
     /* Answers are immutable but for their count: the const goes here and only here. */

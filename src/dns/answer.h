@@ -32,8 +32,9 @@ typedef enum sb_kind {
     X(NONE, "none")                                                                                \
     X(LITERAL, "literal")                                                                          \
     X(HOSTS, "hosts")                                                                              \
-    X(CACHE, "cache") X(SHARED, "shared") X(DNS, "dns") X(MDNS, "mdns") X(STALE, "stale")          \
-        X(EMERGENCY, "emergency") X(GUESS, "guess") X(PIN, "pin") X(SPECIAL, "special")
+    X(CACHE, "cache")                                                                              \
+    X(SHARED, "shared") X(DNS, "dns") X(MDNS, "mdns") X(STALE, "stale") X(EMERGENCY, "emergency")  \
+        X(GUESS, "guess") X(PIN, "pin") X(SPECIAL, "special")
 typedef enum sb_source {
 #define SB_SOURCE_ENUM(id, text) SB_SOURCE_##id,
     SB_SOURCE_TABLE(SB_SOURCE_ENUM)
@@ -111,6 +112,12 @@ SB_MUST_USE sb_status sb_answer_from_ptr(const sb_question *question, const sb_n
 /* NODATA, NXDOMAIN (both without SOA but with ttl_s) or FAILURE (SERVFAIL): kind says which. */
 SB_MUST_USE sb_status sb_answer_empty(const sb_question *question, sb_kind kind, uint32_t ttl_s,
                                       sb_source source, sb_answer **ret_answer);
+/* The same without the addresses at the chain's end that keep() refuses; it says false of none or
+ * some, never of all. Of A and AAAA answers alone; signatures are kept as they are, so not for
+ * those with DO. */
+SB_MUST_USE sb_status sb_answer_filter(const sb_answer *answer,
+                                       bool (*keep)(void *context, const sb_addr *addr),
+                                       void *context, sb_answer **ret_answer);
 /* The chain of `head` (SB_ANSWER_CHAIN_OPEN) continued by `tail`, an answer to its last target: one
  * answer to head's question, with head's provenance; ttl_s is the lesser. head was learned
  * head_age_s before tail, by which its TTLs are less. MALFORMED on a loop or too many aliases,

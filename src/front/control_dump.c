@@ -8,6 +8,7 @@
 #include "dns/rdata.h"
 #include "front/control_private.h"
 #include "front/view.h"
+#include "resolve/scope.h"
 #include "resolve/strategy.h"
 
 /* Of one slice: well under a millisecond where entries are small, a few where they are huge. */
@@ -197,8 +198,10 @@ static const char *store(loading *l, const json_t *value, const sb_question *que
         learned = l->clock.boot_ns - (at_ms < now_ms ? now_ms - at_ms : 0) * SB_MS;
     }
     provenance_of(value, answer);
-    answer->view = pool->view;
-    sb_l1_key key = {.question = question, .view = pool->view};
+    /* What is private goes where it came from, and is seen there alone. */
+    bool scoped = answer->network != 0 && sb_scope_answer(question, answer);
+    answer->view = scoped ? sb_scope_view(pool->view, answer->network) : pool->view;
+    sb_l1_key key = {.question = question, .view = answer->view};
     sb_l1_life life = life_of(l, &policy, answer, learned);
     sb_l1_entry known;
     if (life.stale_until <= sb_l1_now(l1))

@@ -46,6 +46,7 @@ static bool run_log(sb_control_request *request);
 static bool run_warm(sb_control_request *request);
 static bool run_dump(sb_control_request *request);
 static bool run_upstreams_reset(sb_control_request *request);
+static bool run_obey(sb_control_request *request);
 static bool run_later(sb_control_request *request);
 
 static const verb verbs[] = {
@@ -66,7 +67,7 @@ static const verb verbs[] = {
     {"dump", CHANGES, run_dump},
     {"load", CHANGES, sb_control_load},
     {"upstreams-reset", CHANGES, run_upstreams_reset},
-    {"obey", CHANGES, run_later},
+    {"obey", CHANGES, run_obey},
     {"drill", CHANGES, run_later},
 };
 
@@ -240,7 +241,9 @@ static bool list_pins(sb_control_request *request)
     pin_list *list = (pin_list *)request->work;
     if (sb_view_pins(request->control->engine, &list->cursor, list->pins))
         return false;
-    request->result = json_pack("{s:O}", "pins", list->pins);
+    sb_engine *engine = request->control->engine;
+    request->result = json_pack("{s:O, s:o, s:o}", "pins", list->pins, "life",
+                                sb_view_custodies(engine), "trail", sb_view_trail(engine, NULL));
     return true;
 }
 
@@ -405,6 +408,17 @@ static bool names_of(const json_t *list, size_t i, sb_name *ret_name, sb_why *wh
 static bool run_upstreams_reset(sb_control_request *request)
 {
     sb_engine_reset_upstreams(request->control->engine);
+    request->result = json_object();
+    return true;
+}
+
+static bool run_obey(sb_control_request *request)
+{
+    sb_name name;
+    if (!sb_control_name(request, "name", &name))
+        return false;
+    if (sb_engine_obey(request->control->engine, &name) != SB_OK)
+        return refuse(request, "no memory to remember it");
     request->result = json_object();
     return true;
 }

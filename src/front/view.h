@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "resolve/engine.h"
+#include "resolve/policy.h"
 
 /* Counters of the engine and the workers, summed, and the health window. */
 typedef struct sb_view_totals {
@@ -38,6 +39,16 @@ json_t *sb_view_loops(sb_engine *engine);
 json_t *sb_view_upstreams(sb_engine *engine, bool verbose);
 /* Suffix routes with their servers. */
 json_t *sb_view_routes(sb_engine *engine);
+/* Watched pins and emergency addresses in use: what the DNS says meanwhile, and their life. */
+json_t *sb_view_custodies(sb_engine *engine);
+/* What became of them, oldest first; only: of one name, or NULL. */
+json_t *sb_view_trail(sb_engine *engine, const sb_name *only);
+/* The doubt of that question with its evidence, or null. */
+json_t *sb_view_doubt(sb_engine *engine, const sb_name *name, uint16_t type);
+/* What is known of the life of these answers' addresses (NULL ones are passed over), and of
+ * emergency addresses. */
+json_t *sb_view_endpoints(sb_engine *engine, const sb_answer *const *answers, size_t count,
+                          const sb_policy *policy);
 /* Appends the pins among the next entries of the cache, about a millisecond's work; *cursor starts
  * 0. False: that was the last of them. */
 bool sb_view_pins(sb_engine *engine, uint64_t *cursor, json_t *list);

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "dns/rdata.h"
 #include "front/view.h"
+#include "resolve/scope.h"
 #include "resolve/strategy.h"
 
 /* Of one page: about a millisecond each. */
@@ -26,6 +27,7 @@ static json_t *view_policy(const sb_policy *policy);
 static json_t *view_route(sb_engine *engine, const sb_pool *pool);
 static json_t *variants(sb_engine *engine, const sb_question *question, uint32_t view,
                         sb_freshness *ret_best);
+static sb_answer *known_answer(sb_engine *engine, const sb_question *question, uint32_t view);
 static json_t *view_pin(const sb_pin_info *pin, bool found);
 static const char *outlook(sb_engine *engine, const sb_question *question, const sb_pool *pool,
                            bool pinned, sb_freshness best);
@@ -112,11 +114,30 @@ json_t *sb_view_explain(sb_engine *engine, const sb_name *name, uint16_t type)
     sb_freshness best = SB_DEAD;
     json_t *cache = variants(engine, &question, pool->view, &best);
     const char *next = outlook(engine, &question, pool, pinned, best);
-    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:s}", "name",
+    sb_answer *known = known_answer(engine, &question, pool->view);
+    const sb_answer *answers[1] = {known};
+    json_t *endpoints = sb_view_endpoints(engine, answers, 1, &policy);
+    sb_answer_unref(known);
+    return json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "name",
                      sb_view_name(&question.name), "type", sb_type_text(type, type_text), "special",
                      special_text(sb_special_of(&question, pool->suffix.size > 1)), "route",
                      view_route(engine, pool), "policy", view_policy(&policy), "pin",
-                     view_pin(&pin, pinned), "cache", cache, "outlook", next);
+                     view_pin(&pin, pinned), "cache", cache, "doubt",
+                     sb_view_doubt(engine, &question.name, type), "endpoints", endpoints, "trail",
+                     sb_view_trail(engine, &question.name), "outlook", next);
+}
+
+/* What the cache holds for it, of whatever age; NULL: nothing. */
+static sb_answer *known_answer(sb_engine *engine, const sb_question *question, uint32_t view)
+{
+    sb_l1_buffer *buffer = sb_alloc(sizeof(*buffer));
+    sb_l1_key key = {.question = question, .view = view};
+    sb_l1_entry entry;
+    sb_answer *answer = NULL;
+    if (buffer && sb_l1_find(sb_l1_reader_of(sb_engine_l1(engine)), &key, buffer, &entry) == SB_OK)
+        answer = sb_answer_of_entry(&entry);
+    sb_free(buffer);
+    return answer;
 }
 
 static bool question_of(const sb_l1_entry *entry, sb_question *ret_question)
@@ -201,7 +222,7 @@ static json_t *view_route(sb_engine *engine, const sb_pool *pool)
                      sb_pool_dead(sb_engine_upstreams(engine), pool), "upstreams", servers);
 }
 
-/* The question's entries with and without DO and CD. */
+/* The question's entries with and without DO and CD, this network's own first. */
 static json_t *variants(sb_engine *engine, const sb_question *question, uint32_t view,
                         sb_freshness *ret_best)
 {
@@ -209,17 +230,19 @@ static json_t *variants(sb_engine *engine, const sb_question *question, uint32_t
     sb_l1_buffer *buffer = sb_alloc(sizeof(*buffer));
     json_t *entries = json_array();
     sb_freshness best = SB_DEAD;
-    for (unsigned i = 0; buffer && i < 4; i++) {
+    uint32_t network = sb_engine_network(engine);
+    for (unsigned k = network != 0 ? 0 : 4; buffer && k < 8; k++) {
+        unsigned i = k & 3;
         sb_question variant = *question;
         variant.dnssec_ok = i & 1;
         variant.checking_disabled = i & 2;
-        sb_l1_key key = {.question = &variant, .view = view};
+        sb_l1_key key = {.question = &variant, .view = k < 4 ? sb_scope_view(view, network) : view};
         sb_l1_entry entry;
         if (sb_l1_find(sb_l1_reader_of(l1), &key, buffer, &entry) != SB_OK)
             continue;
         sb_freshness freshness = sb_l1_freshness(&entry, sb_l1_now(l1));
         json_array_append_new(entries, sb_view_entry(engine, &entry));
-        if (i == 0)
+        if (i == 0 && best == SB_DEAD)
             best = freshness;
     }
     sb_free(buffer);

@@ -4,6 +4,7 @@
 #include "resolve/strategy.h"
 
 #include "dns/rdata.h"
+#include "resolve/pins.h"
 
 static bool emergency_applies(const sb_ctx *ctx, const sb_asked *asked)
 {
@@ -16,15 +17,17 @@ static bool emergency_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *r
 {
     const sb_policy *policy = &asked->policy;
     uint32_t ttl_s = ctx->settings->cache.stale_ttl_s;
-    bool emergency = policy->emergency_count > 0;
+    bool emergency = policy->emergency_count > 0 &&
+                     !sb_pins_emergency_over(ctx->pins, asked, sb_env_now(ctx->env));
     /* What is known of the very type asked is no reason to call it empty. */
     if (!emergency && (sb_question_known(ctx, asked) || !sb_name_known(ctx, asked)))
         return false;
     sb_answer *answer = NULL;
     sb_source source = emergency ? SB_SOURCE_EMERGENCY : SB_SOURCE_STALE;
     /* Without emergency addresses this is the empty answer of a name known by its other types. */
-    sb_status status = sb_answer_from_addresses(&asked->question, policy->emergency,
-                                                policy->emergency_count, ttl_s, source, &answer);
+    sb_status status =
+        sb_answer_from_addresses(&asked->question, policy->emergency,
+                                 emergency ? policy->emergency_count : 0, ttl_s, source, &answer);
     if (status)
         return false;
     sb_offer offer = sb_offer_init(SB_STRATEGY_EMERGENCY, source, SB_RANK_EMERGENCY);

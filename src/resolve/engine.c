@@ -43,6 +43,8 @@ sb_ctx sb_engine_ctx(sb_engine *engine, const sb_settings *settings)
         .reviver = engine->reviver,
         .doubts = engine->doubts,
         .mobility = engine->mobility,
+        .endpoints = engine->endpoints,
+        .pins = &engine->pins,
     };
 }
 
@@ -143,6 +145,8 @@ void sb_query_settle(sb_query *q, const sb_settling *s)
         e->env->ops->clock(e->env, &clock);
         sb_stats_question(&e->stats, now, clock.wall_ns, now - q->began, q->hit, s->error);
         count_fallback(&e->stats, s->offer);
+        if (s->offer)
+            sb_pins_used(e, &q->question, s->offer);
         if (!s->offer)
             sb_count(&e->stats, SB_COUNT_FAILURES);
     }
@@ -313,8 +317,9 @@ static bool settle_from_trouble(sb_engine *e, const sb_asked *asked, sb_query *q
         settle_instant(q, &offer, t->reason == NULL, false);
         return true;
     }
-    if (t->status == SB_OK)
-        return false; /* a doubted denial whose last good answer died meanwhile */
+    /* A doubted denial is no failure: what stood against it is too old by now, so ask again. */
+    if (t->status == SB_OK && !(q->ask & SB_ASK_NO_DEGRADED))
+        return false;
     sb_query_settle(q, &(sb_settling){.failure = (sb_status)t->status,
                                       .failure_ede = policy ? t->ede : SB_EDE_CACHED_ERROR,
                                       .failure_text = "failed a moment ago",
@@ -504,6 +509,14 @@ static unsigned place_answer(sb_engine *e, const sb_ctx *ctx, const sb_asked *as
     return 0;
 }
 
+/* What vanishes together says something of each (A12). */
+static void note_vanished(sb_engine *e, const sb_asked *asked, const sb_answer *denial)
+{
+    sb_name zone;
+    sb_doubt_zone(denial, &zone);
+    sb_doubts_vanished(e->doubts, &zone, &asked->question.name, sb_env_now(e->env));
+}
+
 void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answer, sb_ns said_at,
                      sb_belief belief)
 {
@@ -522,13 +535,20 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     }
     sb_l1_life life = sb_policy_life(&asked->policy, answer, sb_l1_tick_at(e->l1, said_at));
     bool overridden = is_overridden(&ctx, asked);
-    if (answer->kind == SB_KIND_POSITIVE)
+    if (answer->kind == SB_KIND_POSITIVE) {
         sb_doubts_clear(e->doubts, &asked->question.name, asked->question.type);
-    else if (belief <= SB_BELIEF_SHORT && sb_question_known(&ctx, asked))
-        return; /* what is not believed replaces nothing */
-    else if (belief > SB_BELIEF_SHORT)
-        sb_engine_forget(e, asked,
-                         belief == SB_BELIEF_TYPE ? SB_KIND_NODATA : (sb_kind)answer->kind);
+        if (asked->policy.protect)
+            sb_doubts_stands(e->doubts, &asked->question, answer, sb_env_now(e->env));
+    } else {
+        bool known = sb_question_known(&ctx, asked);
+        if (belief <= SB_BELIEF_SHORT && known)
+            return; /* what is not believed replaces nothing */
+        if (known)
+            note_vanished(e, asked, answer);
+        if (belief != SB_BELIEF_NONE)
+            sb_engine_forget(e, asked,
+                             belief == SB_BELIEF_WHOLE ? (sb_kind)answer->kind : SB_KIND_NODATA);
+    }
     if (belief == SB_BELIEF_SHORT)
         sb_policy_shorten(&life);
     uint16_t flags = sb_policy_flags(&asked->policy, answer, overridden);

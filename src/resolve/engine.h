@@ -72,6 +72,15 @@ void sb_engine_warm(sb_engine *engine, const sb_name *name);
  * (network change, `upstreams reset`). */
 void sb_engine_reset_upstreams(sb_engine *engine);
 
+/* The operator says that what denies the name is right: obeyed until the name is answered again.
+ * What is known of it is asked anew at once. */
+SB_MUST_USE sb_status sb_engine_obey(sb_engine *engine, const sb_name *name);
+/* The doubt of that question that goes on; false: there is none. For listings. */
+struct sb_doubt_info;
+bool sb_engine_doubt(sb_engine *engine, const sb_name *name, uint16_t type,
+                     struct sb_doubt_info *ret_info);
+struct sb_endpoints *sb_engine_endpoints(sb_engine *engine);
+
 /* Pins override DNS until their end. duration 0: until unpinned. */
 SB_MUST_USE sb_status sb_engine_pin(sb_engine *engine, const sb_name *name,
                                     const sb_addr *addresses, size_t n, sb_ns duration,
@@ -85,6 +94,56 @@ typedef struct sb_pin_info {
 } sb_pin_info;
 bool sb_engine_each_pin(sb_engine *engine, bool (*visit)(void *context, const sb_pin_info *),
                         void *context);
+
+/* What the DNS says of a pinned name, compared with the pin. */
+typedef enum sb_dns_word {
+    SB_DNS_UNKNOWN,
+    SB_DNS_AGREES,
+    SB_DNS_DIFFERS,
+    SB_DNS_DENIES,
+    SB_DNS_FAILS
+} sb_dns_word;
+/* "unknown", "agrees", … Static storage. */
+const char *sb_dns_word_text(unsigned word);
+/* A pin, or emergency addresses in use, as long as they are watched. */
+typedef struct sb_custody_info {
+    sb_name name;
+    bool emergency; /* else a pin */
+    bool over;      /* emergency_for has passed */
+    bool wrong_seen;
+    uint8_t dns;  /* sb_dns_word; of pins */
+    uint8_t life; /* sb_liveness of its addresses */
+    sb_ns for_ns, right_for;
+    sb_ns used_before; /* -1 never */
+    uint64_t uses;
+} sb_custody_info;
+bool sb_engine_each_custody(sb_engine *engine, bool (*visit)(void *, const sb_custody_info *),
+                            void *context);
+/* The trail: what became of pins and emergency addresses, oldest first. */
+#define SB_DEED_TABLE(X)                                                                           \
+    X(SET, "set")                                                                                  \
+    X(UNSET, "unset")                                                                              \
+    X(EXPIRED, "expired")                                                                          \
+    X(WITHDRAWN, "withdrawn") /* by itself: the DNS is right again */                              \
+    X(SERVED, "served")       /* emergency addresses began to serve */                             \
+    X(RESTS, "rests")         /* and are not needed any more */                                    \
+    X(DEAD, "dead")                                                                                \
+    X(ALIVE, "alive")
+typedef enum sb_deed {
+#define SB_DEED_ENUM(id, text) SB_DEED_##id,
+    SB_DEED_TABLE(SB_DEED_ENUM)
+#undef SB_DEED_ENUM
+} sb_deed;
+const char *sb_deed_text(unsigned deed);
+typedef struct sb_deed_info {
+    int64_t wall_ns;
+    sb_name name;
+    bool emergency;
+    uint8_t deed;       /* sb_deed */
+    const char *reason; /* static */
+} sb_deed_info;
+bool sb_engine_each_deed(sb_engine *engine, bool (*visit)(void *, const sb_deed_info *),
+                         void *context);
 
 /* Flushing ends the flights' claim too: a running flight's result is still delivered, and stored
  * anew. */

@@ -165,6 +165,7 @@ static void tick(sb_timer *timer)
     sb_services_tick(e);
     sb_refresh_tick(e);
     sb_loops_tick(e->loops);
+    sb_pins_tick(e);
     sb_timer_set(e->env, &e->tick, sb_env_now(e->env) + SB_S);
 }
 
@@ -191,7 +192,8 @@ sb_status sb_engine_new(const sb_engine_options *options, sb_engine **ret, sb_wh
         sb_reviver_new(e->upstreams, &e->reviver) != SB_OK ||
         sb_doubts_new(secret, &e->doubts) != SB_OK ||
         sb_loops_new(e->upstreams, on_loops, e, &e->loops) != SB_OK ||
-        sb_mobility_new(e, &e->mobility) != SB_OK ||
+        sb_mobility_new(e, &e->mobility) != SB_OK || sb_pins_init(&e->pins, secret) != SB_OK ||
+        sb_endpoints_new(e->env, &e->stats, &e->events, secret, &e->endpoints) != SB_OK ||
         (options->resolv_conf_path && !(e->resolv_path = sb_strdup(options->resolv_conf_path))))
         goto done;
     sb_upstreams_on_recovery(e->upstreams, on_recovery, e);
@@ -226,6 +228,9 @@ void sb_engine_free(sb_engine *engine)
         sb_troubles_fini(&engine->troubles);
     sb_doubts_free(engine->doubts);
     sb_loops_free(engine->loops);
+    if (engine->pins.map.buckets)
+        sb_pins_fini(&engine->pins);
+    sb_endpoints_free(engine->endpoints);
     sb_reviver_free(engine->reviver);
     sb_upstreams_free(engine->upstreams);
     sb_hosts_free(engine->hosts);
@@ -264,84 +269,30 @@ sb_status sb_engine_reload(sb_engine *engine, const sb_settings *settings, sb_wh
     return SB_OK;
 }
 
-/* --- pins --- */
+/* --- doubts --- */
 
-static sb_status put_pin(sb_engine *e, const sb_name *name, uint16_t type, const sb_addr *addresses,
-                         size_t n, sb_ns duration)
-{
-    sb_question question = {.name = *name, .type = type, .class = SB_CLASS_IN};
-    sb_answer *answer = NULL;
-    sb_status status = sb_answer_from_addresses(
-        &question, addresses, n, e->settings->cache.stale_ttl_s, SB_SOURCE_PIN, &answer);
-    if (status)
-        return status;
-    sb_tick now = sb_l1_now(e->l1);
-    sb_tick until = duration ? sb_l1_tick_at(e->l1, sb_env_now(e->env) + duration) : UINT32_MAX - 1;
-    sb_l1_life life = {.learned = now, .due = until, .expires = until, .stale_until = until};
-    sb_l1_key key = {.question = &question, .view = SB_VIEW_PIN};
-    status = sb_l1_put(e->l1, &key, answer, &life, SB_L1_PINNED | SB_L1_PROTECTED);
-    sb_answer_unref(answer);
-    return status;
-}
-
-sb_status sb_engine_pin(sb_engine *engine, const sb_name *name, const sb_addr *addresses, size_t n,
-                        sb_ns duration, sb_why *why)
+sb_status sb_engine_obey(sb_engine *engine, const sb_name *name)
 {
     sb_name folded = *name;
     sb_name_fold(&folded);
-    if (n == 0 || n > 16 || duration < 0)
-        return sb_why_set(why, SB_INVALID,
-                          "a pin takes 1 to 16 addresses and a duration of 0 or more");
-    sb_status status = put_pin(engine, &folded, SB_TYPE_A, addresses, n, duration);
-    if (status == SB_OK)
-        status = put_pin(engine, &folded, SB_TYPE_AAAA, addresses, n, duration);
-    if (status) {
-        if (sb_engine_unpin(engine, &folded) != SB_OK)
-            sb_log(RESOLVE, DEBUG, "nothing to undo", "status=\"%s\"", sb_status_text(status));
-        return sb_why_set(why, status, "the pin could not be stored: %s", sb_status_text(status));
-    }
-    sb_l1_bump_policy(engine->l1, engine->settings->hash, NULL);
+    sb_status status = sb_doubts_obey(engine->doubts, &folded, sb_env_now(engine->env));
+    if (status != SB_OK)
+        return status;
+    sb_troubles_void(&engine->troubles); /* no recheck pause stands in the way */
+    sb_engine_warm(engine, &folded);
     return SB_OK;
 }
 
-sb_status sb_engine_unpin(sb_engine *engine, const sb_name *name)
+bool sb_engine_doubt(sb_engine *engine, const sb_name *name, uint16_t type, sb_doubt_info *ret_info)
 {
-    sb_status found = SB_NOTFOUND;
-    sb_question question = {.name = *name, .class = SB_CLASS_IN};
-    sb_name_fold(&question.name);
-    sb_l1_key key = {.question = &question, .view = SB_VIEW_PIN};
-    static const uint16_t types[] = {SB_TYPE_A, SB_TYPE_AAAA};
-    for (size_t i = 0; i < SB_ARRAY_SIZE(types); i++) {
-        question.type = types[i];
-        if (sb_l1_remove(engine->l1, &key) == SB_OK)
-            found = SB_OK;
-    }
-    return found;
+    sb_name folded = *name;
+    sb_name_fold(&folded);
+    return sb_doubts_last(engine->doubts, &folded, type, ret_info);
 }
 
-bool sb_engine_each_pin(sb_engine *engine, bool (*visit)(void *context, const sb_pin_info *),
-                        void *context)
+sb_endpoints *sb_engine_endpoints(sb_engine *engine)
 {
-    sb_l1_entry entry;
-    uint64_t cursor = 0;
-    while (sb_l1_walk(sb_l1_reader_of(engine->l1), &cursor, engine->scratch, &entry)) {
-        if (entry.view != SB_VIEW_PIN || sb_l1_now(engine->l1) >= entry.life.due)
-            continue;
-        sb_answer *answer = sb_answer_of_entry(&entry);
-        sb_pin_info info = {.until = SB_NEVER};
-        sb_question question;
-        if (!answer)
-            continue;
-        sb_answer_question(answer, &question);
-        info.name = question.name;
-        info.count = sb_answer_addresses(answer, info.addresses, 16);
-        if (entry.life.due < UINT32_MAX - 1)
-            info.until = sb_l1_ns_of(engine->l1, entry.life.due);
-        sb_answer_unref(answer);
-        if (info.count > 0 && !visit(context, &info))
-            return false;
-    }
-    return true;
+    return engine->endpoints;
 }
 
 /* --- flushing --- */

@@ -40,16 +40,22 @@ sb_ns sb_flight_patience(sb_ns setting, sb_ns rtt, bool dead)
 sb_offer sb_flight_fallback(const sb_ctx *ctx, const sb_asked *asked, bool stale_only)
 {
     sb_offer best = {.rank = SB_RANK_NONE};
+    sb_liveness life = SB_LIVENESS_UNKNOWN;
     for (size_t i = 0; i < SB_ARRAY_SIZE(fallback_rung); i++) {
         const sb_strategy *s = fallback_rung[i];
         sb_offer offer;
-        if (stale_only && s != &sb_strategy_stale)
+        /* What is known to be dead gives way to what is known to live, whatever its rank. */
+        bool dead = life == SB_LIVENESS_DEAD || life == SB_LIVENESS_HOST;
+        if (stale_only && s != &sb_strategy_stale && !dead)
             continue;
         if (!s->applies(ctx, asked) || !s->look(ctx, asked, &offer))
             continue;
-        if (offer.rank > best.rank) {
+        sb_liveness lives =
+            offer.degraded ? sb_offer_qualify(ctx, asked, &offer) : SB_LIVENESS_UNKNOWN;
+        if (dead ? lives == SB_LIVENESS_ALIVE : offer.rank > best.rank) {
             sb_offer_fini(&best);
             best = offer;
+            life = lives;
         } else {
             sb_offer_fini(&offer);
         }
@@ -69,6 +75,19 @@ static void emit(sb_flight *f, sb_event_type type, sb_status status, uint32_t a,
                                        });
 }
 
+/* A doubt weighed a moment ago is the reason why there is nothing fresh, as far as one can say
+ * before it is weighed again. */
+#define DOUBT_LATELY (120 * SB_S)
+static void explain_doubt(const sb_flight *f, sb_offer *offer)
+{
+    sb_doubt_info info;
+    const sb_question *q = &f->asked.question;
+    if (offer->degraded && !offer->capped &&
+        sb_doubts_last(f->ctx.doubts, &q->name, q->type, &info) &&
+        sb_env_now(f->engine->env) - info.at < DOUBT_LATELY && info.reason[0])
+        offer->ede_text = info.reason;
+}
+
 /* Sends away the waiters that take fall-backs; the flight goes on for the cache's sake. */
 static void settle_early(sb_flight *f)
 {
@@ -77,6 +96,7 @@ static void settle_early(sb_flight *f)
     sb_offer offer = sb_flight_fallback(&f->ctx, &f->asked, !f->desperate);
     if (offer.rank == SB_RANK_NONE)
         return;
+    explain_doubt(f, &offer);
     sb_list_each_safe (it, &f->waiters) {
         sb_query *query = sb_container_of(it, sb_query, link);
         if (query->ask & (SB_ASK_LIVE | SB_ASK_NO_DEGRADED))
@@ -120,6 +140,7 @@ static sb_flight *flight_of(const sb_attempt *attempt)
 }
 
 static void start_rung(sb_flight *f, const sb_strategy *const *rung, size_t n);
+static void attempt_early(sb_attempt *attempt, const sb_offer *offer);
 
 static void attempt_done(sb_op *op)
 {
@@ -178,6 +199,7 @@ static void start_rung(sb_flight *f, const sb_strategy *const *rung, size_t n)
         attempt->asked = &f->asked;
         attempt->strategy = s;
         attempt->ede = SB_EDE_NONE;
+        attempt->early = attempt_early;
         attempt->against = f->best.rank ? &f->best : NULL;
         f->attempts[f->attempt_count++] = attempt;
         sb_op_start(&attempt->op, f->engine->env, &f->op, SB_NEVER, attempt_done, attempt_stop);
@@ -266,16 +288,16 @@ static sb_status failure_of(const sb_flight *f)
                                                                               : f->failure;
 }
 
-static void settle_all(sb_flight *f)
+static void settle_all(sb_flight *f, const sb_offer *best)
 {
-    bool failed = f->best.rank < SB_RANK_TRUSTED_NEGATIVE &&
-                  f->best.rank != SB_RANK_UNTRUSTED_NEGATIVE &&
-                  f->best.rank != SB_RANK_UNTRUSTED_POSITIVE;
+    bool failed = best->rank < SB_RANK_TRUSTED_NEGATIVE &&
+                  best->rank != SB_RANK_UNTRUSTED_NEGATIVE &&
+                  best->rank != SB_RANK_UNTRUSTED_POSITIVE;
     while (!sb_list_empty(&f->waiters)) {
         sb_query *query = sb_container_of(f->waiters.next, sb_query, link);
-        bool refuses = f->best.degraded && (query->ask & SB_ASK_NO_DEGRADED);
+        bool refuses = best->degraded && (query->ask & SB_ASK_NO_DEGRADED);
         sb_settling settling = {
-            .offer = f->best.rank && !refuses ? &f->best : NULL,
+            .offer = best->rank && !refuses ? best : NULL,
             .failure = failure_of(f),
             .failure_ede = f->failure_ede,
             .failure_text = f->failure_text,
@@ -306,6 +328,7 @@ static void flight_free(sb_flight *f)
     for (unsigned i = 0; i < f->attempt_count; i++)
         sb_offer_fini(&f->attempts[i]->offer);
     sb_offer_fini(&f->best);
+    sb_offer_fini(&f->early);
     sb_timer_stop(f->engine->env, &f->patience);
     sb_map_remove(&f->engine->flights, &f->node);
     sb_settings_unref(f->settings);
@@ -314,25 +337,54 @@ static void flight_free(sb_flight *f)
 }
 
 /* A denial may have waited for an earlier server and for a second opinion: it is that old. */
-static sb_ns said_at(const sb_flight *f)
+static sb_ns said_at(const sb_flight *f, const sb_offer *offer)
 {
-    return f->best.said_at ? f->best.said_at : sb_env_now(f->engine->env);
+    return offer->said_at ? offer->said_at : sb_env_now(f->engine->env);
 }
 
-static uint32_t said_ago_s(const sb_flight *f)
+static uint32_t said_ago_s(const sb_flight *f, const sb_offer *offer)
 {
-    return (uint32_t)((sb_env_now(f->engine->env) - said_at(f)) / SB_S);
+    return (uint32_t)((sb_env_now(f->engine->env) - said_at(f, offer)) / SB_S);
 }
 
 /* A denial without SOA is not to be cached (RFC 2308 §5): it answers who asked and removes nothing,
  * but where it was doubted and confirmed. Broken forwarders say such things in an outage. */
-static sb_belief belief_of(const sb_flight *f)
+static sb_belief belief_of(const sb_flight *f, const sb_offer *offer)
 {
-    const sb_answer *answer = f->best.answer;
+    const sb_answer *answer = offer->answer;
     bool bare = answer->kind != SB_KIND_POSITIVE && answer->flags & SB_ANSWER_NO_SOA;
     if (bare && !f->doubted && !sb_doubts_obeyed(f->ctx.doubts, &f->asked.question.name))
         return SB_BELIEF_NONE;
-    return f->best.early ? SB_BELIEF_SHORT : f->best.type_only ? SB_BELIEF_TYPE : SB_BELIEF_WHOLE;
+    return offer->early ? SB_BELIEF_SHORT : offer->type_only ? SB_BELIEF_TYPE : SB_BELIEF_WHOLE;
+}
+
+static void believe(sb_flight *f, sb_offer *offer)
+{
+    const sb_answer *answer = offer->answer;
+    sb_engine_learn(f->engine, &f->asked, answer, said_at(f, offer), belief_of(f, offer));
+    if (offer->source == SB_SOURCE_DNS)
+        sb_pins_heard(f->engine, &f->asked, answer);
+    sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);
+    if (offer->early)
+        sb_policy_shorten(&life);
+    offer->ttl_cap_s = (life.due - 1) / SB_TICKS_PER_S;
+    offer->age_s = said_ago_s(f, offer);
+    offer->ttl_cap_s -= offer->age_s < offer->ttl_cap_s ? offer->age_s : offer->ttl_cap_s;
+    sb_upstreams_remember(f->engine->upstreams, &f->asked.question, true);
+    note_recovered(f);
+}
+
+/* They have their answer; the flight goes on. Who joins it now has the same. */
+static void attempt_early(sb_attempt *attempt, const sb_offer *offer)
+{
+    sb_flight *f = flight_of(attempt);
+    sb_offer_fini(&f->early);
+    f->early = *offer;
+    f->early.answer = sb_answer_ref(offer->answer);
+    take_tried(f, attempt);
+    attempt->tried_count = 0;
+    believe(f, &f->early);
+    settle_all(f, &f->early);
 }
 
 static void flight_done(sb_op *op)
@@ -347,27 +399,21 @@ static void flight_done(sb_op *op)
         f->failure = op->status;
     }
     if (f->best.rank >= SB_RANK_TRUSTED_NEGATIVE) {
-        const sb_answer *answer = f->best.answer;
-        sb_engine_learn(f->engine, &f->asked, answer, said_at(f), belief_of(f));
-        sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);
-        if (f->best.early)
-            sb_policy_shorten(&life);
-        f->best.ttl_cap_s = (life.due - 1) / SB_TICKS_PER_S;
-        f->best.age_s = said_ago_s(f);
-        f->best.ttl_cap_s -= f->best.age_s < f->best.ttl_cap_s ? f->best.age_s : f->best.ttl_cap_s;
-        sb_upstreams_remember(f->engine->upstreams, &f->asked.question, true);
-        note_recovered(f);
-    } else {
+        believe(f, &f->best);
+    } else if (f->early.rank == SB_RANK_NONE || f->waiter_count > 0) {
+        if (f->attempt_count > 0)
+            sb_pins_heard(f->engine, &f->asked, NULL);
         end_badly(f);
         if (f->best.rank == SB_RANK_UNTRUSTED_NEGATIVE) {
-            f->best.age_s = said_ago_s(f);
-            sb_engine_learn(f->engine, &f->asked, f->best.answer, said_at(f), SB_BELIEF_NONE);
+            f->best.age_s = said_ago_s(f, &f->best);
+            sb_engine_learn(f->engine, &f->asked, f->best.answer, said_at(f, &f->best),
+                            SB_BELIEF_NONE);
         }
     }
     count_strategy(&f->engine->stats, f->best.rank ? f->best.strategy : SB_STRATEGY_COUNT);
     emit(f, SB_EVENT_FLIGHT_END, f->best.rank ? SB_OK : f->failure, f->waiter_count,
          f->best.source);
-    settle_all(f);
+    settle_all(f, &f->best);
     flight_free(f);
 }
 
@@ -423,6 +469,20 @@ static void settle_at_limit(sb_engine *e, const sb_asked *asked, sb_query *query
     sb_offer_fini(&offer);
 }
 
+/* What the others were given, while it lasts. */
+static bool joins_early(const sb_flight *f, sb_query *query)
+{
+    sb_offer offer = f->early;
+    uint32_t age_s = said_ago_s(f, &offer), end_s = offer.age_s + offer.ttl_cap_s;
+    if (offer.rank == SB_RANK_NONE || age_s >= end_s)
+        return false;
+    offer.age_s = age_s;
+    offer.ttl_cap_s = end_s - age_s;
+    sb_query_settle(
+        query, &(sb_settling){.offer = &offer, .tried = f->tried, .tried_count = f->tried_count});
+    return true;
+}
+
 void sb_flight_join(sb_engine *e, const sb_asked *asked, sb_query *query)
 {
     sb_question_key key;
@@ -441,6 +501,8 @@ void sb_flight_join(sb_engine *e, const sb_asked *asked, sb_query *query)
         sb_count(&e->stats, SB_COUNT_PREFETCHES);
         return;
     }
+    if (joins_early(f, query))
+        return;
     if (f->waiter_count >= SB_WAITERS_MAX) {
         settle_at_limit(e, asked, query, SB_COUNT_LIMIT_WAITERS);
         return;

@@ -11,6 +11,7 @@
 #include "resolve/engine.h"
 #include "resolve/hosts.h"
 #include "resolve/mobility.h"
+#include "resolve/pins.h"
 #include "resolve/refresh.h"
 #include "resolve/trouble.h"
 #include "resolve/verdict.h"
@@ -36,6 +37,8 @@ struct sb_engine {
     sb_reviver *reviver;
     sb_doubts *doubts;
     sb_mobility *mobility;
+    sb_endpoints *endpoints;
+    sb_pins pins;
     sb_timer tick;
     uint64_t ticks;
     sb_timer probe, recovery;
@@ -62,6 +65,7 @@ typedef struct sb_flight {
     int failure_ede;
     const char *failure_text; /* static, or NULL */
     sb_offer best;            /* rank NONE: nothing yet */
+    sb_offer early; /* what those who waited were given, while the flight goes on; or NONE */
     sb_tried tried[SB_TRIED_MAX];
     unsigned tried_count;
     sb_timer patience;

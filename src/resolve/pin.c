@@ -45,6 +45,7 @@ static bool pin_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *ret_off
     uint32_t left_s = (entry.life.due - now) / SB_TICKS_PER_S;
     offer.ttl_fixed_s =
         left_s < ctx->settings->cache.stale_ttl_s ? left_s : ctx->settings->cache.stale_ttl_s;
+    (void)sb_offer_qualify(ctx, asked, &offer);
     *ret_offer = offer;
     return true;
 }

@@ -11,6 +11,7 @@
 /* Defaults of protect_confirm and protect_max (CONTRACT). */
 #define CONFIRM (600 * SB_S)
 #define DOUBT_MOST (24 * 3600 * SB_S)
+#define PROBE_EVERY (10 * SB_S) /* probe.every (CONTRACT) */
 
 static bool name_is(const sb_name *name, const char *text)
 {
@@ -38,6 +39,25 @@ static const sb_name_setting *rule_of(const sb_settings *settings, const sb_name
     return NULL;
 }
 
+/* The rule's probe says it; else a service of that host. */
+static void set_port(sb_policy *policy, const sb_settings *settings, const sb_name_setting *rule,
+                     const sb_name *name)
+{
+    policy->probe_every = PROBE_EVERY;
+    if (rule && rule->probe.port > 0) {
+        policy->port = rule->probe.port;
+        policy->probe_every = rule->probe.every;
+    }
+    for (size_t i = 0; policy->port == 0 && i < settings->service_count; i++) {
+        const sb_service_setting *service = &settings->services[i];
+        if (service->host.size == 0 || !sb_name_equal(&service->host, name))
+            continue;
+        policy->port = service->port;
+        if (service->probe.every > 0)
+            policy->probe_every = service->probe.every;
+    }
+}
+
 sb_policy sb_policy_of(const sb_settings *settings, const sb_question *question)
 {
     sb_policy policy = {
@@ -50,6 +70,7 @@ sb_policy sb_policy_of(const sb_settings *settings, const sb_question *question)
         .doubt_most = DOUBT_MOST,
     };
     const sb_name_setting *rule = rule_of(settings, &question->name);
+    set_port(&policy, settings, rule, &question->name);
     if (!rule)
         return policy;
     if (rule->has_ttl_min)
@@ -64,6 +85,7 @@ sb_policy sb_policy_of(const sb_settings *settings, const sb_question *question)
         policy.confirm = rule->protect_confirm;
     if (rule->has_max)
         policy.doubt_most = rule->protect_max;
+    policy.emergency_for = rule->emergency_for;
     policy.emergency = rule->emergency;
     policy.emergency_count = rule->emergency_count;
     policy.protect = rule->protect || rule->emergency_count > 0;

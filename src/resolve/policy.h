@@ -23,7 +23,10 @@ typedef struct sb_policy {
     sb_family_policy family;
     bool protect;
     sb_ns confirm, doubt_most; /* protect_confirm, protect_max */
-    const sb_addr *emergency;  /* borrowed from the settings */
+    uint16_t port;             /* of the service behind the name, for probes; 0 unknown */
+    sb_ns probe_every;
+    sb_ns emergency_for;      /* how long emergency addresses serve in one outage; 0 no end */
+    const sb_addr *emergency; /* borrowed from the settings */
     size_t emergency_count;
 } sb_policy;
 

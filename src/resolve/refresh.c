@@ -53,6 +53,14 @@ static bool is_paused(sb_engine *e, const sb_asked *asked)
     return sb_troubles_active(&e->troubles, &key, sb_env_now(e->env)) != NULL;
 }
 
+bool sb_refresh_paced(sb_engine *e, const sb_asked *asked)
+{
+    if (is_paused(e, asked))
+        return false;
+    refresh(e, asked);
+    return true;
+}
+
 void sb_refresh_used(sb_engine *e, const sb_asked *asked)
 {
     sb_ctx ctx = sb_engine_ctx(e, e->settings);
@@ -76,6 +84,22 @@ static bool wants_warming(sb_engine *e, const sb_asked *asked)
     return sb_l1_freshness(&entry, now) != SB_FRESH || sb_refresh_is_due(e->settings, &entry, now);
 }
 
+/* Where no server has answered lately, one name goes ahead a second: after a reload, a start or a
+ * pause in an outage the others would all ask the dead at once. */
+static bool may_scout(sb_engine *e, const sb_asked *asked)
+{
+    const sb_pool *pool = sb_upstreams_pool(e->upstreams, &asked->question.name);
+    for (unsigned i = 0; i < pool->count; i++)
+        if (sb_upstream_works(e->upstreams, pool->servers[i]))
+            return true;
+    uint64_t name = sb_name_digest(&asked->question.name);
+    bool first = e->pace.scouted_tick != e->ticks;
+    if (first)
+        e->pace.scout = name;
+    e->pace.scouted_tick = e->ticks;
+    return e->pace.scout == name; /* both its types */
+}
+
 static void keep_warm(sb_engine *e, const sb_name *name)
 {
     static const uint16_t types[] = {SB_TYPE_A, SB_TYPE_AAAA};
@@ -84,7 +108,7 @@ static void keep_warm(sb_engine *e, const sb_name *name)
         sb_asked asked;
         sb_engine_asked(e, e->settings, &question, &asked);
         if (asked.special == SB_SPECIAL_NONE && !sb_policy_hides(&asked.policy, types[i]) &&
-            wants_warming(e, &asked) && !is_paused(e, &asked))
+            wants_warming(e, &asked) && !is_paused(e, &asked) && may_scout(e, &asked))
             refresh(e, &asked);
     }
 }

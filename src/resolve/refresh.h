@@ -13,6 +13,7 @@
 typedef struct sb_pace {
     uint64_t milli; /* thousandths of a refresh */
     sb_ns filled_at;
+    uint64_t scouted_tick, scout; /* of the engine: the name that went ahead in it */
 } sb_pace;
 /* True, and one refresh fewer, when the rate allows one at `now`. */
 bool sb_pace_take(sb_pace *pace, unsigned per_second, sb_ns now);
@@ -22,6 +23,9 @@ bool sb_refresh_is_due(const sb_settings *settings, const sb_l1_entry *entry, sb
 
 /* Somebody uses this entry: refresh it if it is time. */
 void sb_refresh_used(sb_engine *engine, const sb_asked *asked);
+/* A flight nobody waits for, at the pace (over it: none). False when it failed a moment ago and its
+ * pause is not over. */
+bool sb_refresh_paced(sb_engine *engine, const sb_asked *asked);
 /* Once a second: warmed and protected names. */
 void sb_refresh_tick(sb_engine *engine);
 /* A server is back: what failed is asked again, at the pace. */

@@ -2,6 +2,7 @@
  *
  * An entry that is only capped (`ttl_max`) and within the authority's own TTL is not stale: served
  * without EDE 3. Loop thread. */
+#include "dns/rdata.h"
 #include "resolve/verdict.h"
 
 static bool stale_applies(const sb_ctx *ctx, const sb_asked *asked)
@@ -22,24 +23,66 @@ static bool load(const sb_ctx *ctx, const sb_asked *asked, unsigned variant, sb_
            sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) != SB_DEAD;
 }
 
-/* The exact question first, then what was learned last under another DO or CD: an answer without
- * signatures beats none. What was asked with CD was never validated: it is not for those who want
- * it checked. */
+static bool is_signature(void *context, const sb_record *record, sb_span rdata)
+{
+    (void)rdata;
+    *(bool *)context |= record->type == SB_TYPE_RRSIG;
+    return true;
+}
+
+static bool is_signed(const sb_l1_entry *entry)
+{
+    bool found = false;
+    sb_answer *answer = entry->dnssec_ok ? sb_answer_of_entry(entry) : NULL;
+    if (answer)
+        (void)sb_answer_each(answer, SB_SECTION_ANSWER, is_signature, &found);
+    sb_answer_unref(answer);
+    return found;
+}
+
+/* Another DO or CD may be asked instead: what was asked with CD was never validated, and is not for
+ * those who want it checked. */
+static bool is_open_to(const sb_asked *asked, unsigned variant)
+{
+    return !(variant & 2) || asked->question.checking_disabled;
+}
+
+/* What the exact question has is old; was the name answered since, asked in another way? */
+static unsigned newer_variant(const sb_ctx *ctx, const sb_asked *asked, sb_tick learned)
+{
+    sb_l1_entry entry;
+    unsigned newest = 0;
+    for (unsigned variant = 1; variant < 4; variant++) {
+        if (!is_open_to(asked, variant) || !load(ctx, asked, variant, &entry) ||
+            entry.kind != SB_KIND_POSITIVE || entry.life.learned <= learned)
+            continue;
+        learned = entry.life.learned;
+        newest = variant;
+    }
+    return newest;
+}
+
+/* The exact question first, unless it is stale and another way of asking has learned more since
+ * (the signatures of a signed answer are worth more than its age); then what was learned last under
+ * another DO or CD: an answer without signatures beats none. */
 static bool find(const sb_ctx *ctx, const sb_asked *asked, sb_l1_entry *ret_entry, bool *ret_exact)
 {
     unsigned best = 0;
     sb_tick learned = 0;
     *ret_exact = load(ctx, asked, 0, ret_entry);
-    if (*ret_exact)
-        return true;
-    for (unsigned variant = 1; variant < 4; variant++) {
-        if ((variant & 2) && !asked->question.checking_disabled)
+    if (*ret_exact &&
+        (sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) <= SB_DUE || is_signed(ret_entry) ||
+         !(best = newer_variant(ctx, asked, ret_entry->life.learned))))
+        return load(ctx, asked, 0, ret_entry); /* once more: scratch holds one at a time */
+    for (unsigned variant = 1; variant < 4 && !*ret_exact; variant++) {
+        if (!is_open_to(asked, variant))
             continue;
         if (load(ctx, asked, variant, ret_entry) && ret_entry->life.learned > learned) {
             best = variant;
             learned = ret_entry->life.learned;
         }
     }
+    *ret_exact = false;
     return best && load(ctx, asked, best, ret_entry);
 }
 

@@ -3,6 +3,7 @@
 #include "resolve/strategy.h"
 
 #include "dns/rdata.h"
+#include "resolve/endpoint.h"
 #include "resolve/mobility.h"
 #include "resolve/scope.h"
 
@@ -22,6 +23,27 @@ void sb_offer_fini(sb_offer *offer)
 {
     sb_answer_unref(offer->answer);
     *offer = (sb_offer){0};
+}
+
+sb_liveness sb_offer_qualify(const sb_ctx *ctx, const sb_asked *asked, sb_offer *offer)
+{
+    sb_addr addrs[SB_LOOKS_MAX];
+    uint16_t port = asked->policy.port;
+    if (port == 0 || !offer->answer || offer->answer->kind != SB_KIND_POSITIVE ||
+        !sb_type_is_address(asked->question.type))
+        return SB_LIVENESS_UNKNOWN;
+    size_t n = sb_answer_addresses(offer->answer, addrs, SB_LOOKS_MAX);
+    /* A single one with nothing in its place is served whether it lives or not. */
+    if (n < 2 && asked->policy.emergency_count == 0)
+        return SB_LIVENESS_UNKNOWN;
+    sb_endpoints_look_all(ctx->endpoints, addrs, n, port, asked->policy.probe_every);
+    sb_answer *living = NULL;
+    if (sb_endpoints_qualify(ctx->endpoints, offer->answer, port, &living) == SB_OK) {
+        sb_answer_unref(offer->answer);
+        offer->answer = living;
+        sb_count(ctx->stats, SB_COUNT_QUALIFIED);
+    }
+    return sb_endpoints_life_of(ctx->endpoints, addrs, n, port);
 }
 
 void sb_attempt_tried(sb_attempt *attempt, sb_outcome outcome, sb_ns took, const sb_addr *server)
@@ -57,13 +79,12 @@ sb_answer *sb_answer_of_entry(const sb_l1_entry *entry)
 
 /* network 0: learned on any. */
 static bool positive_entry(const sb_ctx *ctx, const sb_question *question, uint32_t view,
-                           uint32_t network)
+                           uint32_t network, sb_l1_entry *ret_entry)
 {
-    sb_l1_entry entry;
     sb_l1_key key = {.question = question, .view = view};
-    return sb_l1_find(sb_l1_reader_of(ctx->l1), &key, ctx->scratch, &entry) == SB_OK &&
-           entry.kind == SB_KIND_POSITIVE && (network == 0 || entry.network == network) &&
-           sb_l1_freshness(&entry, sb_l1_now(ctx->l1)) != SB_DEAD;
+    return sb_l1_find(sb_l1_reader_of(ctx->l1), &key, ctx->scratch, ret_entry) == SB_OK &&
+           ret_entry->kind == SB_KIND_POSITIVE && (network == 0 || ret_entry->network == network) &&
+           sb_l1_freshness(ret_entry, sb_l1_now(ctx->l1)) != SB_DEAD;
 }
 
 static bool load(const sb_ctx *ctx, const sb_question *question, uint32_t view, bool used,
@@ -106,7 +127,8 @@ bool sb_scoped_known(const sb_ctx *ctx, const sb_asked *asked)
            sb_l1_freshness(&entry, sb_l1_now(ctx->l1)) != SB_DEAD;
 }
 
-static bool known(const sb_ctx *ctx, const sb_asked *asked, uint16_t type)
+bool sb_question_entry(const sb_ctx *ctx, const sb_asked *asked, uint16_t type,
+                       sb_l1_entry *ret_entry)
 {
     uint32_t network = sb_mobility_network(ctx->mobility);
     sb_question question = asked->question;
@@ -117,12 +139,18 @@ static bool known(const sb_ctx *ctx, const sb_asked *asked, uint16_t type)
         /* What was never validated vouches for those alone who want it so. */
         if (question.checking_disabled && !asked->question.checking_disabled)
             continue;
-        if (positive_entry(ctx, &question, asked->view, 0) ||
-            (network != 0 &&
-             positive_entry(ctx, &question, sb_scope_view(asked->view, network), network)))
+        if ((network != 0 && positive_entry(ctx, &question, sb_scope_view(asked->view, network),
+                                            network, ret_entry)) ||
+            positive_entry(ctx, &question, asked->view, 0, ret_entry))
             return true;
     }
     return false;
+}
+
+static bool known(const sb_ctx *ctx, const sb_asked *asked, uint16_t type)
+{
+    sb_l1_entry entry;
+    return sb_question_entry(ctx, asked, type, &entry);
 }
 
 bool sb_question_known(const sb_ctx *ctx, const sb_asked *asked)

@@ -10,6 +10,7 @@
 #include "core/op.h"
 #include "core/stats.h"
 #include "dns/reply.h"
+#include "net/probe.h"
 #include "net/upstream.h"
 #include "resolve/policy.h"
 #include "store/l1_write.h"
@@ -18,6 +19,8 @@ typedef struct sb_hosts sb_hosts;
 typedef struct sb_doubts sb_doubts;
 typedef struct sb_reviver sb_reviver;
 typedef struct sb_mobility sb_mobility;
+typedef struct sb_endpoints sb_endpoints;
+typedef struct sb_pins sb_pins;
 
 typedef struct sb_ctx {
     sb_env *env;
@@ -31,6 +34,8 @@ typedef struct sb_ctx {
     sb_reviver *reviver;
     sb_doubts *doubts;
     sb_mobility *mobility; /* the network we are on; NULL: not known */
+    sb_endpoints *endpoints;
+    const sb_pins *pins;
 } sb_ctx;
 
 /* What is asked, with everything derived from it once. */
@@ -76,6 +81,9 @@ typedef struct sb_offer {
 /* Everything unset but the TTL rules, which say "as it is". */
 sb_offer sb_offer_init(sb_strategy_id strategy, sb_source source, sb_rank rank);
 void sb_offer_fini(sb_offer *offer);
+/* A13, of addresses that are not fresh from the DNS: they are looked at where a port is known, and
+ * what is known to be dead is left out while another is known to live. The life of what is left. */
+sb_liveness sb_offer_qualify(const sb_ctx *ctx, const sb_asked *asked, sb_offer *offer);
 
 typedef struct sb_strategy sb_strategy;
 
@@ -88,6 +96,8 @@ typedef struct sb_attempt {
     sb_offer offer; /* rank NONE: nothing */
     sb_tried tried[SB_TRIED_MAX];
     unsigned tried_count;
+    /* Good enough for those who wait, while the attempt goes on for better; borrows the offer. */
+    void (*early)(struct sb_attempt *, const sb_offer *);
     int ede;                 /* upstream's verdict on failure, or SB_EDE_NONE */
     const sb_offer *against; /* what the rung before found and nobody trusts, or NULL */
     const char *reason;      /* static: why it is not trusted */
@@ -136,6 +146,9 @@ bool sb_scoped_known(const sb_ctx *ctx, const sb_asked *asked);
  */
 /* Any positive entry for this very question, under whatever DO and CD. */
 bool sb_question_known(const sb_ctx *ctx, const sb_asked *asked);
+/* The same for that type; the entry lies in scratch. */
+bool sb_question_entry(const sb_ctx *ctx, const sb_asked *asked, uint16_t type,
+                       sb_l1_entry *ret_entry);
 bool sb_name_known(const sb_ctx *ctx, const sb_asked *asked);
 
 #endif

@@ -214,6 +214,25 @@ static void take_held(wire *w)
     got_answer(w, held);
 }
 
+/* Who waits has the denial now; should the first server still know better, that is learned. */
+static bool say_held(wire *w)
+{
+    sb_attempt *attempt = &w->attempt;
+    if (w->head || (w->held->flags & SB_ANSWER_CHAIN_OPEN) ||
+        sb_doubt_concerns(attempt->ctx, attempt->asked, w->held))
+        return false;
+    sb_offer offer = sb_offer_init(SB_STRATEGY_WIRE, SB_SOURCE_DNS, SB_RANK_TRUSTED_NEGATIVE);
+    offer.answer = w->held;
+    offer.said_at = w->said_at;
+    offer.early = true;
+    w->held_waits = true;
+    /* Nobody waits any more: the query of a moment ago was the last. */
+    lane *first = &w->lanes[w->lanes[1].asking];
+    first->exchange.sends_max = first->exchange.sends;
+    attempt->early(attempt, &offer);
+    return true;
+}
+
 /* The denial in hand: is it time? A server found silent has had its say. */
 static void look_at_held(wire *w)
 {
@@ -221,7 +240,8 @@ static void look_at_held(wire *w)
     const lane *first = &w->lanes[w->lanes[1].asking];
     sb_ns now = sb_env_now(env), end = w->attempt.op.deadline - FAREWELL;
     bool silent = first->exchange.server->breaker != SB_BREAKER_CLOSED;
-    if (!w->held_waits || silent || (now >= end && !w->held_known))
+    bool waits = w->held_waits && (now < end || w->held_known);
+    if (silent || (!waits && (now >= end || !say_held(w))))
         take_held(w);
     else
         sb_timer_set(env, &w->hedge, now < end && end < now + TIER_LOOK ? end : now + TIER_LOOK);

@@ -120,7 +120,7 @@ def usage():
         json_error(cli(*words, "--json"), USAGE)
     one_line(cli("query", "http://u:secret@a.example/"), USAGE, "URL", "stubborn resolve", "***")
     check("resolve" in cli("resolv", "x").err, "the near command is named")
-    for command in ("services", "connect", "top", "drill", "exec", "doctor", "cache obey"):
+    for command in ("services", "connect", "top", "drill", "exec", "doctor"):
         one_line(cli(*command.split(), "x"), USAGE, "not there yet")
         json_error(cli(*command.split(), "--json"), USAGE, "not there yet")
     one_line(cli("resolve", "x", config="/nonexistent.yaml"), USAGE, "/nonexistent.yaml")
@@ -466,8 +466,11 @@ def control():
         equal((found["addresses"][0], found["source"]), ("192.0.2.9", "pin"), "pin")
         equal(say("pin", "q.example", "192.0.2.8").code, OK, "pin")
         said = say("pins").lines
-        check(len(said) == 2 and any(line == "q.example 192.0.2.8, until unpinned"
-                                     for line in said), str(said))
+        check("q.example 192.0.2.8, until unpinned" in said, str(said))
+        check(any(line.endswith("q.example pin set: by the operator") for line in said), str(said))
+        equal(len(say("pin", "list").lines), len(said), "pin list")
+        one_line(say("cache", "obey"), USAGE)
+        equal(say("cache", "obey", "never.example").code, OK, "cache obey")
         check(any(p["name"] == "p.example" and 3500 < p["left_s"] <= 3600
                   for p in say("pins", "--json").json["pins"]), "pins --json")
         check("q.example A pin, until unpinned; A 192.0.2.8" in say("cache", "list").lines,

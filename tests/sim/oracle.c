@@ -47,7 +47,7 @@ static void judge_special(oracle *o, const parsed *p);
 static void judge_place(oracle *o, const parsed *p);
 static void judge_age(oracle *o, const parsed *p, const oracle_key *key);
 static void judge_history(oracle *o, const parsed *p, const oracle_key *key);
-static void judge_denied(oracle *o, const parsed *p);
+static void judge_denied(oracle *o, const parsed *p, oracle_key *key);
 static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key);
 static void note_lie(oracle *o, const parsed *p, sb_ns at);
 static void note_denial(oracle *o, const parsed *p, sb_ns at);
@@ -118,8 +118,8 @@ void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, s
         return;
     if (typed && !p.serial && at > o->denied_bare[p.id][p.slot])
         o->denied_bare[p.id][p.slot] = at;
-    /* It may be obeyed until it arrives and after: other entries of the name need not be there any
-     * more. */
+    /* It may be obeyed until it arrives and, where an earlier server is awaited, after: other
+     * entries of the name need not be there any more. */
     for (unsigned i = 0; i < ORACLE_KEYS; i++) {
         if (i / 12 != (unsigned)p.id && !o->open_chains)
             continue;
@@ -178,7 +178,7 @@ void oracle_judge(oracle *o, const oracle_reply *reply)
     date(o, &p);
     judge_age(o, &p, key);
     judge_history(o, &p, key);
-    judge_denied(o, &p);
+    judge_denied(o, &p, key);
     judge_doubt(o, &p, key);
     if (!p.positive && !is_bare_word(o, &p))
         must_answer(o, &p, key, "a denial");
@@ -434,6 +434,14 @@ static sb_ns lie_said(const oracle *o, const parsed *p)
     return p->positive ? o->lied[p->last_id][p->slot] : o->lied_denial[p->last_id];
 }
 
+/* Of the name asked, or of the end of its chain when that was asked for by itself. */
+static sb_ns bare_said(const oracle *o, const parsed *p)
+{
+    sb_ns said = p->id >= 0 ? o->denied_bare[p->id][p->slot] : 0;
+    sb_ns last = p->last_id >= 0 ? o->denied_bare[p->last_id][p->slot] : 0;
+    return last > said ? last : said;
+}
+
 /* The latest instants until which this answer can have been fresh. */
 static void date(oracle *o, parsed *p)
 {
@@ -460,7 +468,8 @@ static void date(oracle *o, parsed *p)
             sb_record rec;
             while (sb_msg_next(&it, &rec))
                 n += rec.type == p->reply->question.type;
-            if (n != v->count)
+            bool part = o->lives && !p->reply->direct && n > 0 && n < v->count;
+            if (n != v->count && !part)
                 wrong(o, p, "a set that is not whole");
         }
         if (end < p->end)
@@ -475,11 +484,11 @@ static void date(oracle *o, parsed *p)
     if (p->lie && p->claim_count == 0) {
         p->said = SB_NEVER;
     } else if (p->claim_count == 0) { /* a bare denial: nothing says how long it held */
-        p->said = p->id >= 0 ? o->denied_bare[p->id][p->slot] : 0;
+        p->said = bare_said(o, p);
         p->end = p->said + BARE_TTL;
         p->authority_ttl_s = 0;
     } else if (!p->positive && !p->serial) { /* and one at the end of a chain */
-        p->said = o->denied_bare[p->id][p->slot];
+        p->said = bare_said(o, p);
         p->end = p->said + BARE_TTL;
         p->authority_ttl_s = 0;
     }
@@ -493,7 +502,8 @@ static void date(oracle *o, parsed *p)
             p->authority_ttl_s = ZONE_LIE_TTL;
     }
     p->fresh_end = p->end;
-    sb_ns floor = p->said + (sb_ns)o->limits.ttl_min_s * SB_S;
+    /* The floor counts from when the last link was learned. */
+    sb_ns floor = (o->open_chains ? p->said_last : p->said) + (sb_ns)o->limits.ttl_min_s * SB_S;
     if (p->positive && p->authority_ttl_s > 0 && floor > p->fresh_end)
         p->fresh_end = floor;
 }
@@ -611,7 +621,7 @@ static void judge_special(oracle *o, const parsed *p)
         must_answer(o, p, key, "an empty answer");
     else if (key && key->known_positive && key->positive_since <= r->asked_at &&
              key->positive_since > key->denied_at && !o->trouble && now < key->known_until &&
-             r->patience >= PATIENCE_MOST + SLACK)
+             r->patience >= PATIENCE_MOST + SLACK && !o->lives)
         oracle_fail(o, "%s: an emergency address although a learned one is known",
                     oracle_text(&r->question));
 }
@@ -621,7 +631,8 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
     const oracle_reply *r = p->reply;
     const sb_question *q = &r->question;
     sb_ns now = sim_now(o->s);
-    bool just_now = (o->open_chains ? p->said_last : p->said) >= r->asked_at;
+    bool just_now = (o->open_chains ? p->said_last : p->said) >= r->asked_at ||
+                    (!p->positive && p->said + o->hold >= r->asked_at);
     if (o->failure[0])
         return;
     if (p->ttl_least_s == UINT32_MAX && p->positive)
@@ -670,8 +681,10 @@ static void judge_age(oracle *o, const parsed *p, const oracle_key *key)
                     (double)(now - p->fresh_end) / (double)SB_S, p->authority_ttl_s);
     else if (p->authority_ttl_s == 0 && !just_now)
         oracle_fail(o, "%s: TTL 0 served from the cache as fresh", oracle_text(q));
+    /* After a reboot the wall clock tells the age, and its small steps are no break. */
+    sb_ns late = SLACK + (o->age_unknown ? 2 * SB_S : 0);
     uint32_t left_s =
-        p->fresh_end + SLACK > now ? (uint32_t)((p->fresh_end - now + SLACK) / SB_S) : 0;
+        p->fresh_end + late > now ? (uint32_t)((p->fresh_end - now + late) / SB_S) : 0;
     if (p->ttl_least_s != UINT32_MAX && p->ttl_least_s > left_s + 1)
         oracle_fail(o, "%s: TTL %u, but %u s are left, as said %.3f s ago with TTL %u",
                     oracle_text(q), p->ttl_least_s, left_s, (double)(now - p->said) / (double)SB_S,
@@ -732,6 +745,9 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
     sb_ns last = o->denied_last[p->id][p->slot];
     if (o->trouble || !o->z->nodes[p->id].protect || !r->edns)
         return;
+    /* The word of the only server there is weighs less: what stood for long, and a zone of which
+     * much vanishes at once, hold it up, but never beyond protect_max. */
+    sb_ns needed = o->lone ? o->limits.doubt_most : o->limits.confirm;
     if (!p->positive && key->answered_at && key->answered_at < r->asked_at &&
         now < key->answered_at + o->limits.keep_least && now < key->answered_at + o->limits.confirm)
         oracle_fail(o, "%s: denied although protected and answered %.3f s ago",
@@ -739,7 +755,7 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
     o->doubted_seen += p->positive && p->stale && since && last > key->answered_at;
     if (p->positive && since && since > o->reset_at && since > o->healthy_since &&
         o->healthy_since != SB_NEVER && since - o->healthy_since > HEAL_TIME &&
-        last > since + o->limits.confirm + SB_S && r->asked_at > last + SB_S)
+        last > since + needed + SB_S && r->asked_at > last + SB_S)
         oracle_fail(o, "%s: answered although denied by all from %.3f s to %.3f s",
                     oracle_text(&r->question), (double)(since - 3600 * SB_S) / (double)SB_S,
                     (double)(last - 3600 * SB_S) / (double)SB_S);
@@ -750,21 +766,25 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
  * whole name removes of the other types what the authority no longer stands for (RFC 4074 §4.2:
  * some servers deny the name for an AAAA). Denials that are shown marked as stale prove nothing,
  * nor do those without EDNS, which cannot be marked, nor those without SOA, which are not kept. */
-static void judge_denied(oracle *o, const parsed *p)
+static void judge_denied(oracle *o, const parsed *p, oracle_key *key)
 {
     bool cd = p->reply->question.checking_disabled;
-    sb_ns denied = p->said < sim_now(o->s) ? p->said : sim_now(o->s);
-    if (o->trouble)
-        return;
+    /* Said to this very question: the same words to another DO or CD are another denial. */
+    sb_ns denied = p->said < key->said_at ? p->said : key->said_at;
+    denied = denied < sim_now(o->s) ? denied : sim_now(o->s);
+    if (o->trouble || (cd && p->positive && o->z->nodes[p->id].protect))
+        return; /* a denial may be shown, unbelieved, beside what was not validated */
     if (p->positive) {
         sb_ns seen = o->denial_seen[p->id][p->slot], whole = o->name_denied[p->id];
-        sb_ns unchecked = o->denial_seen_cd[p->id][p->slot];
-        /* … while it is kept: after that what was validated serves in need. */
-        if (cd && unchecked > seen && sim_now(o->s) < unchecked + o->limits.keep_least)
-            seen = unchecked;
+        /* … while nothing else was said to that question, and while it is kept: after that what was
+         * validated serves in need. */
+        if (cd && key->cd_denied > seen && key->said_at <= key->cd_denied &&
+            sim_now(o->s) < key->cd_denied + o->limits.keep_least)
+            seen = key->cd_denied;
         if (whole > seen && p->end + SLACK < whole)
             seen = whole;
-        if (p->said_last < seen && seen < p->reply->asked_at)
+        /* A denial is known by the latest instant at which it can have come. */
+        if (p->said_last + o->slowest < seen && seen < p->reply->asked_at)
             oracle_fail(o, "%s: an answer of %.3f s, denied at %.3f s",
                         oracle_text(&p->reply->question),
                         (double)(p->said_last - 3600 * SB_S) / (double)SB_S,
@@ -778,19 +798,13 @@ static void judge_denied(oracle *o, const parsed *p)
     /* A power loss may bring back what the denial had removed, beside the denial. */
     if (p->stale || !p->serial || !p->reply->edns || denied <= o->power_at)
         return;
-    sb_ns *seen = cd ? &o->denial_seen_cd[p->id][p->slot] : &o->denial_seen[p->id][p->slot];
+    sb_ns *seen = cd ? &key->cd_denied : &o->denial_seen[p->id][p->slot];
     if (denied > *seen)
         *seen = denied;
-    /* A probe may have heard it since, which learns nothing: what is shown is as old as its TTL. */
-    if (p->said < p->reply->asked_at && p->ttl_least_s < p->authority_ttl_s) {
-        uint32_t age_s = p->authority_ttl_s - p->ttl_least_s;
-        sb_ns kept = sim_now(o->s) - (sb_ns)age_s * SB_S;
-        denied = kept < denied ? kept : denied;
-    }
-    /* Of a protected name it may be shown, for a type that has nothing, and not be believed. */
-    if (!cd && p->msg.rcode == SB_RCODE_NXDOMAIN && !o->z->nodes[p->id].protect &&
-        denied > o->name_denied[p->id])
-        o->name_denied[p->id] = denied;
+    /* Of a protected name it may be shown, for a type that has nothing, and not be believed. A
+     * server's own word dates it well enough to say what had ended by then. */
+    if (!cd && p->msg.rcode == SB_RCODE_NXDOMAIN && !o->z->nodes[p->id].protect && p->reply->direct)
+        o->name_denied[p->id] = p->reply->asked_at;
 }
 
 /* Once something newer was seen, the older does not come back unless somebody said it again. */
@@ -827,6 +841,10 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
         return; /* not kept before it is known where it belongs */
     if (p->reply->asked_at <= o->reset_at)
         return; /* settled before what was known had to go, perhaps */
+    /* Shown from before a denial that may still be on its way to being believed (a flight that goes
+     * on without its askers): no proof of what is kept. */
+    if (p->positive && !p->reply->direct && p->said_last < key->denied_at)
+        return;
     /* Capped: within the authority's TTL, but due. */
     bool due = p->ttl_most_s <= o->limits.stale_ttl_s && p->said < p->reply->asked_at;
     if (!key->known || key->known_since <= key->denied_at) {
@@ -888,14 +906,4 @@ static bool override_due(oracle *o, const parsed *p, uint8_t *ret_origin)
         return true;
     }
     return false;
-}
-
-const char *oracle_text(const sb_question *q)
-{
-    static char text[SB_NAME_TEXT_MAX + 40];
-    char name[SB_NAME_TEXT_MAX], type[16];
-    snprintf(text, sizeof text, "%s %s%s%s", sb_name_text(&q->name, name),
-             sb_type_text(q->type, type), q->dnssec_ok ? " DO" : "",
-             q->checking_disabled ? " CD" : "");
-    return text;
 }

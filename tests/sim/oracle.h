@@ -32,7 +32,8 @@ typedef struct oracle_key {
     sb_ns fresh_seen_at;
     uint32_t fresh_ttl_s;
     sb_ns seen_at;
-    bool tentative; /* seen shortly after a move: perhaps for this network alone */
+    bool tentative;  /* seen shortly after a move: perhaps for this network alone */
+    sb_ns cd_denied; /* of a question with CD: denied, and the denial seen */
     sb_ns
         answered_at; /* a server's positive answer was seen: doubt began anew then, if not later */
     unsigned claim_count;
@@ -53,10 +54,14 @@ typedef struct oracle {
     bool open_chains, no_soa;
     bool quick;          /* a good server answers within the least patience */
     bool trouble;        /* memory or descriptors may run out: nothing must, all may */
+    bool lives;          /* endpoints live and die: the dead may be left out of what is not fresh */
+    bool lone;           /* some route has one server only */
     bool verdicts;       /* servers give verdicts (EDE) that forbid fall-backs */
     sb_ns healthy_since; /* all servers good since; SB_NEVER: not now */
     sb_ns age_unknown; /* a clock broke: some of what is known has no age that can be told; 0: never
                         */
+    sb_ns hold;        /* how long a denial waits for the word of an earlier server */
+    sb_ns slowest;     /* between the earliest and the latest instant a message can come */
     sb_ns reset_at;    /* last kill, reload, flush: what was needless before is not now */
     /* When the last right message with it arrives: [version][slot], and denials per type. 0: never
      * said. */
@@ -66,7 +71,7 @@ typedef struct oracle {
     oracle_key keys[ORACLE_KEYS];
     /* A client saw a denial that arrived then: older positives of the name and type are gone. Not
      * with CD: what was never validated is no word against what was. */
-    sb_ns denial_seen[ZONE_NODES_MAX][3], denial_seen_cd[ZONE_NODES_MAX][3];
+    sb_ns denial_seen[ZONE_NODES_MAX][3];
     sb_ns name_denied[ZONE_NODES_MAX]; /* … of the name as a whole */
     sb_ns power_at;                    /* last power loss */
     /* Lies that servers told: the last arrives then. */

@@ -1,7 +1,9 @@
 /* What happens to what the judge knows: the machine moves, sleeps, begins anew, forgets. See
  * oracle.h. */
+#include <stdio.h>
 #include <string.h>
 
+#include "dns/rdata.h"
 #include "sim/oracle.h"
 
 void oracle_forget(oracle *o, const sb_name *name)
@@ -10,16 +12,13 @@ void oracle_forget(oracle *o, const sb_name *name)
     o->reset_at = sim_now(o->s);
     if (!name)
         memset(o->denials_since, 0, sizeof o->denials_since);
-    for (unsigned i = 0; i < ZONE_NODES_MAX; i++) { /* with the denial goes what stood before it */
-        if (!name || i == (unsigned)id)
-            memset(o->denial_seen_cd[i], 0, sizeof o->denial_seen_cd[i]);
-    }
     for (unsigned i = 0; i < ORACLE_KEYS; i++) {
         if (name && i / 12 != (unsigned)id)
             continue;
         oracle_key *key = &o->keys[i];
         key->known = key->known_positive = false;
         key->fresh_until = key->answered_at = 0;
+        key->cd_denied = 0; /* with the denial goes what stood before it */
         key->claim_count = 0;
         for (unsigned n = 0; n < ORACLE_NETWORKS; n++)
             o->away[n][i] = (oracle_key){0};
@@ -75,7 +74,6 @@ static void swap_away(oracle *o, unsigned id, unsigned from, unsigned to)
     memcpy(here, &o->away[to][id * 12], 12 * sizeof *here);
     memcpy(o->away_denial[from][id], o->denial_seen[id], sizeof o->denial_seen[id]);
     memcpy(o->denial_seen[id], o->away_denial[to][id], sizeof o->denial_seen[id]);
-    memset(o->denial_seen_cd[id], 0, sizeof o->denial_seen_cd[id]);
     o->away_name_denied[from][id] = o->name_denied[id];
     o->name_denied[id] = o->away_name_denied[to][id];
 }
@@ -111,4 +109,15 @@ void oracle_started(oracle *o)
     o->doubt_until = o->settled_at + o->doubt_window;
     if (o->left_at)
         o->left_at = now;
+}
+
+/* In a buffer of its own, until the next call. */
+const char *oracle_text(const sb_question *q)
+{
+    static char text[SB_NAME_TEXT_MAX + 40];
+    char name[SB_NAME_TEXT_MAX], type[16];
+    snprintf(text, sizeof text, "%s %s%s%s", sb_name_text(&q->name, name),
+             sb_type_text(q->type, type), q->dnssec_ok ? " DO" : "",
+             q->checking_disabled ? " CD" : "");
+    return text;
 }

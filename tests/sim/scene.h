@@ -14,6 +14,7 @@
 
 #define SCENE_SETS_MAX 64
 #define SCENE_SERVERS_MAX 6
+#define SCENE_ENDPOINTS_MAX 12
 #define SCENE_WORDS_MAX 40
 
 /* What the scene's zone says of a name and type. */
@@ -62,6 +63,8 @@ typedef struct scene {
     scene_set sets[SCENE_SETS_MAX];
     server servers[SCENE_SERVERS_MAX];
     unsigned server_count;
+    sim_host endpoints[SCENE_ENDPOINTS_MAX]; /* what names lead to */
+    unsigned endpoint_count;
     server_world sworld;
     char watched[100];      /* text in lines of the log … */
     uint64_t watched_count; /* … seen so often */
@@ -88,6 +91,13 @@ void scene_forge(void *context, server *sv, const sb_question *question, sb_buil
 unsigned scene_lie(void *context, server *sv, const sb_question *question, sb_builder *b);
 void scene_zone_line(scene *sc, char **words, unsigned n);
 bool scene_name(scene *sc, const char *text, sb_name *ret_name);
+/* scene_life.c: commands */
+void scene_endpoint(scene *sc, char **words, unsigned n, char *rest);
+void scene_half_alive(scene *sc, char **words, unsigned n, char *rest);
+void scene_connections(scene *sc, char **words, unsigned n, char *rest);
+void scene_obey(scene *sc, char **words, unsigned n, char *rest);
+void scene_deeds(scene *sc, char **words, unsigned n, char *rest);
+void scene_unpinned(scene *sc, char **words, unsigned n, char *rest);
 /* scene_load.c: commands */
 void scene_warm(scene *sc, char **words, unsigned n, char *rest);
 void scene_load(scene *sc, char **words, unsigned n, char *rest);

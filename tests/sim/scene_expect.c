@@ -257,6 +257,15 @@ static bool check_pair(scene *sc, const ask *a, const sb_msg *msg, const char *w
         return end->took >= duration;
     if (strcmp(word, "alias") == 0)
         return has_alias(msg, value);
+    if (strcmp(word, "text") == 0) { /* of the EDE; _ for a blank */
+        char text[200] = "";
+        sb_span span;
+        if (!sb_edns_option(&msg->edns, SB_OPT_EDE, &span))
+            return false;
+        for (size_t i = 2; i < span.size && i < sizeof text; i++)
+            text[i - 2] = span.data[i] == ' ' ? '_' : (char)span.data[i];
+        return strstr(text, value) != NULL;
+    }
     if (strcmp(word, "tried") == 0)
         return has_tried(end, value);
     if (strcmp(word, "answers") == 0 && sb_parse_u64(value, strlen(value), 65535, &number))

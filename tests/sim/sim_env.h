@@ -34,6 +34,8 @@ struct sim_host {
     sim_link link;
     sim_reach reach;
     bool stream_closed; /* TCP refused although UDP works */
+    /* Stands for every address this says yes to, where no host of its own does. May be NULL. */
+    bool (*stands_for)(const sim_host *, const sb_addr *addr);
     void *owner;
     void (*datagram)(sim_host *, sim *, const sb_addr *from, const sb_addr *to,
                      const uint8_t *bytes, size_t size);

@@ -38,6 +38,11 @@ sim_host *sim_host_find(sim *s, const sb_addr *addr)
             (host->addr.port == 0 || host->addr.port == addr->port))
             return host;
     }
+    for (sb_list *it = s->hosts.next; it != &s->hosts; it = it->next) {
+        sim_host *host = sb_container_of(it, sim_host, link_);
+        if (host->stands_for && host->stands_for(host, addr))
+            return host;
+    }
     return NULL;
 }
 

@@ -56,7 +56,8 @@
     X(FOLDING, "servers that fold case")                                                           \
     X(COOKIES, "servers with cookies")                                                             \
     X(CLOSING, "servers that close connections")                                                   \
-    X(MOVING, "a machine that moves between networks")
+    X(MOVING, "a machine that moves between networks")                                             \
+    X(LIVES, "endpoints that live and die")
 typedef enum world_actor {
 #define WORLD_ACTOR_ENUM(id, text) ACTOR_##id,
     WORLD_ACTOR_TABLE(WORLD_ACTOR_ENUM)
@@ -67,6 +68,7 @@ _Static_assert(ACTOR_COUNT <= 64, "a bit each");
 
 #define WORLD_SERVERS_MAX 5
 #define WORLD_FLIGHTS 1024
+#define WORLD_PORT 443 /* of the service behind every name, where one is known */
 
 typedef struct world {
     sim *s;
@@ -77,6 +79,9 @@ typedef struct world {
     uint64_t seed, actors;
     sb_rand manners; /* dice of world_manners.c and of a lucky forger */
     server servers[WORLD_SERVERS_MAX];
+    sim_host endpoints; /* what names lead to, all of it */
+    uint64_t probe_second;
+    unsigned probes;                   /* connections begun in it */
     unsigned server_count, main_count; /* the first main_count serve the default route */
     server_world sworld;
     sb_ns good_min, good_max, bad_min, bad_max;
@@ -90,7 +95,7 @@ typedef struct world {
     unsigned setting_now;
     char hosts[4096];
     sb_ns started, end;
-    sb_ns started_at; /* the program, last */
+    sb_ns started_at; /* the program, last, or the machine that slept */
     unsigned questions;
     uint64_t evictions_seen;
     uint64_t trace;
@@ -116,6 +121,7 @@ typedef struct world {
     sb_name route;           /* of the servers after main_count */
     sb_ns dead_since[2];     /* a breaker of the default route, of the other, opened, last */
     sb_ns all_bad_since;
+    sb_ns up_at;      /* a breaker closed, last */
     sb_ns refused_at; /* a server that says no was asked, last */
     uint64_t total_queries, total_questions, total_packets;
     bool verbose;

@@ -96,6 +96,36 @@ static unsigned lie(void *context, server *sv, const sb_question *question, sb_b
     return zone_lie(&w->z, sv, question, b);
 }
 
+/* Half of all endpoints live, another half every minute or two. */
+static bool lives(const sim_host *host, const sb_addr *addr)
+{
+    const world *w = host->owner;
+    unsigned sum = (unsigned)(sim_now(w->s) / (97 * SB_S));
+    for (unsigned i = 0; i < 16; i++)
+        sum += addr->bytes[i];
+    return addr->port == WORLD_PORT && sum % 2 == 0;
+}
+
+static bool welcome(sim_host *host, sim *s, sb_socket conn)
+{
+    (void)host;
+    (void)s;
+    (void)conn;
+    return true;
+}
+
+static void endpoints(world *w)
+{
+    w->o.lives = world_has(w, ACTOR_LIVES);
+    w->endpoints = (sim_host){.addr = {.port = WORLD_PORT},
+                              .link = {.delay_min = 2 * SB_MS, .delay_max = 40 * SB_MS},
+                              .owner = w,
+                              .stands_for = lives,
+                              .accepted = welcome};
+    if (w->o.lives)
+        sim_host_add(w->s, &w->endpoints);
+}
+
 void world_servers(world *w)
 {
     sb_rand *r = dice(w);
@@ -151,6 +181,7 @@ void world_servers(world *w)
     w->bad_min = flaps ? SB_S / 2 : 5 * SB_S;
     w->bad_max = flaps ? 8 * SB_S : 120 * SB_S;
     w->o.quick = quick && !w->servers[0].open_chains;
+    endpoints(w);
 }
 
 /* Answers right, and in time. */
@@ -654,8 +685,7 @@ static void clocks(void *context, uint64_t argument)
         oracle_slept(&w->o, slept);
         if (w->all_bad_since != SB_NEVER) /* nobody was there to notice */
             w->all_bad_since = sim_now(w->s);
-        w->dead_since[0] = w->dead_since[1] = sim_now(w->s); /* what was under way goes on now */
-        if (w->all_bad_since != SB_NEVER)                    /* nobody could notice meanwhile */
-            w->all_bad_since = sim_now(w->s);
+        /* What was under way goes on now; of what happened meanwhile the program knows nothing. */
+        w->started_at = w->dead_since[0] = w->dead_since[1] = sim_now(w->s);
     }
 }

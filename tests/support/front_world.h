@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "dns/rdata.h"
+#include "net/loop.h"
 #include "resolve/engine.h"
 #include "sim/sim_env.h"
 
@@ -24,10 +25,10 @@ typedef struct world {
     sb_engine *engine;
     const sb_settings *settings;
     sim_host upstream;
-    unsigned asked;            /* queries the upstream saw */
-    uint8_t last_asked[512];   /* the latest of them */
+    unsigned asked;          /* queries the upstream saw */
+    uint8_t last_asked[512]; /* the latest of them */
     size_t last_asked_size;
-    uint8_t stream[70000];     /* of the upstream's TCP */
+    uint8_t stream[70000]; /* of the upstream's TCP */
     size_t stream_size;
 } world;
 
@@ -126,11 +127,14 @@ static inline void world_datagram(sim_host *host, sim *s, const sb_addr *from, c
     world *w = host->owner;
     sb_msg msg;
     uint8_t out[1500];
+    bool parsed = sb_msg_parse(bytes, size, &msg) == SB_OK && msg.has_question;
+    if (parsed && sb_loop_is_probe(&msg.question.name))
+        return; /* nobody's question */
     w->asked++;
     SB_ASSERT(size <= sizeof(w->last_asked));
     memcpy(w->last_asked, bytes, size);
     w->last_asked_size = size;
-    if (sb_msg_parse(bytes, size, &msg) != SB_OK || !msg.has_question)
+    if (!parsed)
         return;
     size_t n = world_reply(&msg, true, out, sizeof(out));
     if (n == 0)
@@ -184,8 +188,8 @@ static inline sb_settings *world_settings(void)
     sb_log_set_level(SB_LOG_CONTROL, SB_LOG_ERROR);
     SB_ASSERT(sb_settings_new(world_getenv, NULL, false, &settings) == SB_OK);
     dns[0] = world_addr("127.0.0.1:5300");
-    servers[0] = (sb_server_setting){.addr = world_addr("10.0.0.2:53"), .name = "one",
-                                     .trust_ad = SB_TRUST_YES};
+    servers[0] = (sb_server_setting){
+        .addr = world_addr("10.0.0.2:53"), .name = "one", .trust_ad = SB_TRUST_YES};
     settings->listen.dns = dns;
     settings->listen.dns_count = 1;
     settings->upstreams = servers;
@@ -203,13 +207,17 @@ static inline void world_start(world *w, sb_settings *take_settings)
     *w = (world){.s = s, .settings = take_settings};
     sim_reset(s, 1);
     sim_fault(s)->whole_segments = true;
-    w->upstream = (sim_host){.addr = world_addr("10.0.0.2:53"), .link = {SB_MS, SB_MS, 0, 0},
-                             .owner = w, .datagram = world_datagram, .accepted = world_accept,
+    w->upstream = (sim_host){.addr = world_addr("10.0.0.2:53"),
+                             .link = {SB_MS, SB_MS, 0, 0},
+                             .owner = w,
+                             .datagram = world_datagram,
+                             .accepted = world_accept,
                              .received = world_stream};
     sim_host_add(s, &w->upstream);
     w->env = sim_process_start(s);
     SB_ASSERT(sb_settings_freeze(take_settings, &why) == SB_OK);
-    sb_l1_options l1 = {.size_bytes = take_settings->cache.size_bytes, .group = -1,
+    sb_l1_options l1 = {.size_bytes = take_settings->cache.size_bytes,
+                        .group = -1,
                         .policy_hash = take_settings->hash};
     SB_ASSERT(sb_l1_open(w->env, &l1, &w->l1, &why) == SB_OK);
     sb_engine_options options = {.env = w->env, .settings = take_settings, .l1 = w->l1};

@@ -353,7 +353,7 @@ static void what_has_no_effect_is_named(void **state)
                           "log: {format: json, to: journald}\n");
     static const char *const wanted[] = {"t.yaml:1:23: health.alert: ",
                                          "t.yaml:2:1: shared: ",
-                                         "t.yaml:4:28: names[0].probe: ",
+                                         "t.yaml:4:36: names[0].probe.ping: ",
                                          "t.yaml:5:34: routes[0].strategies: only wire",
                                          "t.yaml:6:34: routes[1].strategies: not all",
                                          "log.format: json",

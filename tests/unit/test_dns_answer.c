@@ -473,6 +473,38 @@ static void own_answers(void **state)
     assert_string_equal(sb_source_text((sb_source)99), "unknown");
 }
 
+static bool not_the_second(void *context, const sb_addr *addr)
+{
+    *(unsigned *)context += 1;
+    return addr->bytes[3] != 2;
+}
+
+static void filtering(void **state)
+{
+    (void)state;
+    sb_answer *whole, *left = NULL;
+    unsigned looked = 0;
+    begin(&m, 0, "www.example", SB_TYPE_A);
+    add_name(&m, ANSWER, "www.example", SB_TYPE_CNAME, 50, "cdn.other");
+    add_addr(&m, ANSWER, "cdn.other", 60, "192.0.2.1");
+    add_addr(&m, ANSWER, "cdn.other", 60, "192.0.2.2");
+    add_addr(&m, ANSWER, "cdn.other", 60, "192.0.2.3");
+    whole = take("www.example", SB_TYPE_A, false);
+    whole->network = 7;
+    assert_int_equal(sb_answer_filter(whole, not_the_second, &looked, &left), SB_OK);
+    assert_int_equal(looked, 3);
+    assert_string_equal(list(&lines, left, ANSWER),
+                        "www.example CNAME 50 cdn.other.\n"
+                        "cdn.other A 60 192.0.2.1\ncdn.other A 60 192.0.2.3\n");
+    assert_int_equal(left->kind, SB_KIND_POSITIVE);
+    assert_int_equal(left->ttl_s, 50);
+    assert_int_equal(left->network, 7);
+    assert_int_equal(left->ancount, 3);
+    assert_int_equal(left->ttl_count, 3);
+    sb_answer_unref(left);
+    sb_answer_unref(whole);
+}
+
 /* The head of a chain has aged by the time its tail comes, and may be over. */
 static void splicing_aged(void **state)
 {
@@ -509,7 +541,8 @@ static void splicing(void **state)
     add_addr(&m, ANSWER, "edge.cdn.other", 60, "192.0.2.1");
     tail = take("cdn.other", SB_TYPE_A, false);
     assert_int_equal(sb_answer_splice(head, 0, tail, &whole), SB_OK);
-    assert_string_equal(list(&lines, whole, ANSWER), "www.example CNAME 50 cdn.other.\n"
+    assert_string_equal(list(&lines, whole, ANSWER),
+                        "www.example CNAME 50 cdn.other.\n"
                         "cdn.other CNAME 40 edge.cdn.other.\nedge.cdn.other A 60 192.0.2.1\n");
     assert_int_equal(whole->kind, SB_KIND_POSITIVE);
     assert_int_equal(whole->ttl_s, 40);
@@ -671,15 +704,15 @@ static void hostile_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_positive), cmocka_unit_test(foreign_records_dropped),
-        cmocka_unit_test(order_restored), cmocka_unit_test(case_of_rdata),
-        cmocka_unit_test(many_aliases),   cmocka_unit_test(loops),
-        cmocka_unit_test(open_chain),     cmocka_unit_test(negatives),
-        cmocka_unit_test(ttl_edges),      cmocka_unit_test(failures),
-        cmocka_unit_test(any_keeps_all),  cmocka_unit_test(dname),
-        cmocka_unit_test(signatures),     cmocka_unit_test(malformed),
-        cmocka_unit_test(own_answers),    cmocka_unit_test(splicing),
-        cmocka_unit_test(splicing_aged),
+        cmocka_unit_test(plain_positive),   cmocka_unit_test(foreign_records_dropped),
+        cmocka_unit_test(order_restored),   cmocka_unit_test(case_of_rdata),
+        cmocka_unit_test(many_aliases),     cmocka_unit_test(loops),
+        cmocka_unit_test(open_chain),       cmocka_unit_test(negatives),
+        cmocka_unit_test(ttl_edges),        cmocka_unit_test(failures),
+        cmocka_unit_test(any_keeps_all),    cmocka_unit_test(dname),
+        cmocka_unit_test(signatures),       cmocka_unit_test(malformed),
+        cmocka_unit_test(own_answers),      cmocka_unit_test(filtering),
+        cmocka_unit_test(splicing),         cmocka_unit_test(splicing_aged),
         cmocka_unit_test(parts_round_trip), cmocka_unit_test(hostile_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

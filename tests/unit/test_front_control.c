@@ -158,7 +158,7 @@ static void test_permissions(void **state)
     }
     assert_int_equal(reloads, 0);
     assert_int_equal(w.asked, 0);
-    bad("{\"verb\":\"obey\",\"name\":\"x\"}", true); /* says that it comes later */
+    bad("{\"verb\":\"drill\"}", true); /* says that it comes later */
     sb_why why = {""};
     sb_settings *shared = world_settings();
     shared->cache.share = SB_SHARE_ALL;
@@ -214,6 +214,40 @@ static void test_bad_requests(void **state)
     begin(-1);
     for (size_t i = 0; i < SB_ARRAY_SIZE(rows); i++)
         bad(rows[i], true);
+    finish();
+}
+
+static void test_life(void **state)
+{
+    (void)state;
+    begin(-1);
+    assert_int_equal(resolve("a.example").bytes[3], 1);
+    json_decref(good("{\"verb\":\"pin\",\"name\":\"A.Example\",\"addresses\":[\"192.0.2.9\"]}"));
+    assert_int_equal(resolve("a.example").bytes[3], 9);
+    json_t *reply = good("{\"verb\":\"pins\"}");
+    json_t *life = json_array_get(json_object_get(reply, "life"), 0);
+    assert_string_equal(json_string_value(json_object_get(life, "kind")), "pin");
+    assert_int_equal(json_integer_value(json_object_get(life, "uses")), 1);
+    assert_string_equal(json_string_value(json_object_get(life, "life")), "unknown");
+    json_t *deed = json_array_get(json_object_get(reply, "trail"), 0);
+    assert_string_equal(json_string_value(json_object_get(deed, "deed")), "set");
+    json_decref(reply);
+    world_run(&w, 3 * SB_S);
+    reply = good("{\"verb\":\"pins\"}");
+    life = json_array_get(json_object_get(reply, "life"), 0);
+    assert_string_equal(json_string_value(json_object_get(life, "dns")), "differs");
+    assert_true(json_is_true(json_object_get(life, "dns_was_wrong")));
+    json_decref(reply);
+    json_decref(good("{\"verb\":\"unpin\",\"name\":\"a.example\"}"));
+    reply = good("{\"verb\":\"explain\",\"name\":\"a.example\"}");
+    json_t *explained = json_object_get(reply, "explain");
+    assert_true(json_is_null(json_object_get(explained, "doubt")));
+    assert_int_equal(json_array_size(json_object_get(explained, "trail")), 2);
+    assert_int_equal(json_array_size(json_object_get(explained, "endpoints")), 0);
+    json_decref(reply);
+    bad("{\"verb\":\"obey\"}", true);
+    bad("{\"verb\":\"obey\",\"name\":7}", true);
+    json_decref(good("{\"verb\":\"obey\",\"name\":\"A.example\"}"));
     finish();
 }
 
@@ -637,12 +671,12 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_permissions),  cmocka_unit_test(test_bad_requests),
-        cmocka_unit_test(test_verbs),        cmocka_unit_test(test_slices),
-        cmocka_unit_test(test_by_key),       cmocka_unit_test(test_dump_and_load),
-        cmocka_unit_test(test_regroup),      cmocka_unit_test(test_peers),
-        cmocka_unit_test(test_stream),       cmocka_unit_test(test_large_reply),
-        cmocka_unit_test(test_client_limit),
+        cmocka_unit_test(test_permissions),   cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_life),          cmocka_unit_test(test_verbs),
+        cmocka_unit_test(test_slices),        cmocka_unit_test(test_by_key),
+        cmocka_unit_test(test_dump_and_load), cmocka_unit_test(test_regroup),
+        cmocka_unit_test(test_peers),         cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_large_reply),   cmocka_unit_test(test_client_limit),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

@@ -163,6 +163,32 @@ static void rules_by_name(void **state)
     assert_true(p.protect); /* emergency implies protect */
 }
 
+/* The rule's probe says the port, else a service of that host does. */
+static void ports_by_name(void **state)
+{
+    (void)state;
+    sb_name_setting rules[] = {
+        {.match = name_of("a.example"), .probe = {SB_PROBE_TCP, 443, NULL, 20 * SB_S}},
+        {.match = name_of("b.example"), .has_emergency_for = true, .emergency_for = SB_S},
+    };
+    sb_service_setting services[] = {{.host = name_of("b.example"), .port = 5000},
+                                     {.host = {.size = 0}, .port = 80},
+                                     {.host = name_of("a.example"), .port = 5001}};
+    sb_settings settings = {
+        .names = rules, .name_count = 2, .services = services, .service_count = 3};
+    sb_question a = question_of("a.example", SB_TYPE_A), b = question_of("b.example", SB_TYPE_A);
+    sb_question c = question_of("c.example", SB_TYPE_A);
+    sb_policy p = sb_policy_of(&settings, &a);
+    assert_int_equal(p.port, 443);
+    assert_int_equal(p.probe_every, 20 * SB_S);
+    p = sb_policy_of(&settings, &b);
+    assert_int_equal(p.port, 5000);
+    assert_int_equal(p.probe_every, 10 * SB_S);
+    assert_int_equal(p.emergency_for, SB_S);
+    p = sb_policy_of(&settings, &c);
+    assert_int_equal(p.port, 0);
+}
+
 static void patience(void **state)
 {
     (void)state;
@@ -219,7 +245,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(special_names), cmocka_unit_test(special_answers),
         cmocka_unit_test(life_times),    cmocka_unit_test(rules_by_name),
-        cmocka_unit_test(patience),      cmocka_unit_test(failure_cache),
+        cmocka_unit_test(ports_by_name), cmocka_unit_test(patience),
+        cmocka_unit_test(failure_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
