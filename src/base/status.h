@@ -38,7 +38,8 @@
     X(UNTRUSTED, "certificate does not verify")                                                    \
     X(MISMATCH, "does not match the question")                                                     \
     X(NXDOMAIN, "no such name")                                                                    \
-    X(NODATA, "no such record")
+    X(NODATA, "no such record")                                                                    \
+    X(LOOP, "aliases without an end")
 
 typedef enum sb_status {
 #define SB_STATUS_ENUM(id, text) SB_##id,

@@ -42,13 +42,14 @@ typedef struct sb_daemon {
     sb_control *control; /* NULL: no socket */
     uv_signal_t signals[SB_SIGNALS];
     unsigned signal_count;
-    sb_timer watch; /* once a second: has the cache file faulted? */
-    sb_timer lock;  /* while another process holds the cache file */
+    sb_timer watch; /* once a second: has the cache file faulted, is it there? */
+    sb_timer lock;  /* while another process holds the cache file, or it is gone */
     unsigned lock_tries;
     sb_timer count;  /* while the entries of the cache file are counted */
     sb_timer ending; /* while answers under way are waited for */
     sb_ns end_by;
     bool is_ending, workers_ended, fault_told;
+    bool file_lost, lost_told; /* the cache file went from under us, and no new one is there yet */
 } sb_daemon;
 
 /* stubbornd_config.c: file, environment, freeze. Owned. path NULL: the default, absent is fine;

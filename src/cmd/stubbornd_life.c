@@ -180,20 +180,28 @@ static void look_for_lock(sb_timer *timer)
     sb_why why = {0};
     if (!d->memory) {
         if (sb_l1_take_file(d->l1, &options, &d->memory, &why) == SB_OK) {
-            sb_log(CACHE, INFO, "cache file taken, its lock is free", "file=%s", SB_Q(path));
+            sb_log(CACHE, INFO,
+                   d->file_lost ? "cache file made anew" : "cache file taken, its lock is free",
+                   "file=%s", SB_Q(path));
             if (why.text[0])
                 sb_log(CACHE, WARN, "cache file repaired", "reason=%s", SB_Q(why.text));
             if (sb_uv_permit(path, options.mode, options.group, &why) != SB_OK)
                 sb_log(CACHE, WARN, "cache file not shared as configured", "reason=%s",
                        SB_Q(why.text));
-            sb_engine_moved(d->engine, d->memory);
+            if (!d->file_lost) /* what went over whole has nothing to forget */
+                sb_engine_moved(d->engine, d->memory);
+            d->file_lost = d->lost_told = false;
             sb_timer_set(d->env, &d->count, sb_env_now(d->env) + COUNT_EVERY);
+        } else if (d->file_lost) {
+            if (!d->lost_told)
+                sb_log(CACHE, WARN, "cache in memory only", "reason=%s", SB_Q(why.text));
+            d->lost_told = true;
         } else if (!sb_l1_locked_out(d->l1)) {
             sb_log(CACHE, WARN, "cache stays in memory only", "reason=%s", SB_Q(why.text));
             return;
         }
     }
-    if (!d->memory || !leave_memory(d))
+    if (!d->memory || !leave_memory(d) || d->file_lost)
         sb_timer_set(d->env, timer, next);
 }
 
@@ -477,6 +485,13 @@ static void look_for_fault(sb_timer *timer)
         sb_log(CACHE, WARN, "cache file damaged while mapped; what is lost is asked anew",
                "file=%s", SB_Q(d->started->cache.file));
     }
+    if (!sb_l1_still_there(d->l1, d->started->cache.file)) {
+        sb_log(CACHE, WARN, "cache file removed, replaced or cut; what is known goes to a new one",
+               "file=%s", SB_Q(d->started->cache.file));
+        d->file_lost = true;
+        d->lock_tries = 0;
+        sb_timer_set(d->env, &d->lock, sb_env_now(d->env));
+    }
     sb_timer_set(d->env, &d->watch, sb_env_now(d->env) + SB_S);
 }
 
@@ -486,8 +501,12 @@ static void count_entries(sb_timer *timer)
     sb_daemon *d = sb_container_of(timer, sb_daemon, count);
     sb_l1_stats stats;
     sb_l1_get_stats(d->l1, &stats);
-    if (stats.counted)
+    if (stats.counted) {
+        if (stats.dropped > 0)
+            sb_log(CACHE, WARN, "damaged entries dropped", "entries=%llu file=%s",
+                   (unsigned long long)stats.dropped, SB_Q(d->started->cache.file));
         return;
+    }
     sb_l1_sweep(d->l1, COUNT_BUCKETS);
     sb_timer_set(d->env, timer, sb_env_now(d->env) + COUNT_EVERY);
 }

@@ -25,10 +25,10 @@ sb_status sb_chain_walk(const sb_msg *msg, const sb_question *question, sb_chain
         sb_status status;
 
         if (chain->count > SB_ALIASES_MAX)
-            return SB_MALFORMED;
+            return SB_LOOP;
         for (unsigned i = 0; i < chain->count; i++)
             if (sb_name_equal(&chain->links[i].name, &target))
-                return SB_MALFORMED;
+                return SB_LOOP;
         link->name = target;
         sb_name_fold(&link->name);
         chain->count++;

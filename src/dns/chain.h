@@ -21,7 +21,8 @@ typedef struct sb_chain {
     bool positive; /* the last name has records of the type asked */
 } sb_chain;
 
-/* SB_MALFORMED on loops, too many aliases, names that do not fit; ret_chain then holds nothing. */
+/* SB_LOOP on loops and too many aliases, SB_MALFORMED on names that do not fit; ret_chain then
+ * holds nothing. */
 SB_MUST_USE sb_status sb_chain_walk(const sb_msg *msg, const sb_question *question,
                                     sb_chain *ret_chain);
 /* True when a record of that type answers the type asked. */

@@ -10,8 +10,9 @@
 
 #define SB_MSG_HEADER 12
 #define SB_MSG_MAX 65535
-#define SB_EDNS_UDP_SIZE 1232 /* what we advertise, the most we send over UDP (DNS flag day 2020)  \
-                               */
+#define SB_EDNS_UDP_SIZE                                                                           \
+    1232 /* what we advertise, the most we send over UDP (DNS flag day 2020)                       \
+          */
 
 enum {
     SB_FLAG_QR = 0x8000,
@@ -45,6 +46,7 @@ enum { SB_OPT_COOKIE = 10, SB_OPT_PADDING = 12, SB_OPT_EDE = 15, SB_OPT_PROVENAN
 /* RFC 8914 info codes used here; -1 = none. */
 typedef enum sb_ede {
     SB_EDE_NONE = -1,
+    SB_EDE_OTHER = 0,
     SB_EDE_STALE = 3,
     SB_EDE_FORGED = 4,
     SB_EDE_CACHED_ERROR = 13,

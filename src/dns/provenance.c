@@ -31,6 +31,7 @@ sb_outcome sb_outcome_of_status(sb_status status)
     case SB_NODATA:
         return SB_OUTCOME_NODATA;
     case SB_SERVFAIL:
+    case SB_LOOP:
         return SB_OUTCOME_SERVFAIL;
     case SB_TIMEOUT:
         return SB_OUTCOME_TIMEOUT;

@@ -581,7 +581,7 @@ static sb_status take(sb_exchange *x, const sb_msg *msg)
     }
     sb_status status = make_answer(x, msg, &answer);
     if (status != SB_OK)
-        return status == SB_NOMEM ? SB_NOMEM : SB_MALFORMED;
+        return status == SB_NOMEM || status == SB_LOOP ? status : SB_MALFORMED;
     /* A server that neither recurses nor owns the name, with nothing to say: a referral, not a
      * negative (lame). */
     if (answer->kind == SB_KIND_NODATA && answer->flags & SB_ANSWER_NO_SOA &&
@@ -654,6 +654,8 @@ static void report(sb_exchange *x)
     switch (x->op.status) {
     case SB_OK:
         x->server->answered = x->question;
+        /* fall through */
+    case SB_LOOP: /* well said: the zone is broken, the server is not */
         sb_upstream_succeeded(x->ups, x->server, (sb_protocol)x->protocol, x->rtt);
         return;
     case SB_NOMEM:

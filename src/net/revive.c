@@ -97,31 +97,33 @@ static bool is_doubtful(const sb_reviver *r, const sb_pool *pool)
     return false;
 }
 
-void sb_reviver_tick(sb_reviver *reviver)
+const sb_pool *sb_reviver_tick(sb_reviver *reviver)
 {
     const sb_pool *pool;
     sb_upstream *server;
     sb_ns now = sb_env_now(sb_upstreams_env(reviver->ups));
     /* One pace for all, and turns: a route that stays dead must not keep another from recovering.
      */
-    if (now >= reviver->dead_at && sb_upstreams_longest_dead(reviver->ups, &pool, &server) &&
-        start(reviver, server, &pool->probe, PROBE_TIMEOUT, false))
-        reviver->dead_at = now + (is_doubtful(reviver, pool) ? DOUBTFUL_EVERY : DEAD_EVERY);
+    if (now < reviver->dead_at || !sb_upstreams_longest_dead(reviver->ups, &pool, &server) ||
+        !start(reviver, server, &pool->probe, PROBE_TIMEOUT, false))
+        return NULL;
+    reviver->dead_at = now + (is_doubtful(reviver, pool) ? DOUBTFUL_EVERY : DEAD_EVERY);
+    return pool;
 }
 
-void sb_reviver_use(sb_reviver *reviver, const sb_pool *pool, const sb_question *question)
+bool sb_reviver_use(sb_reviver *reviver, const sb_pool *pool, const sb_question *question)
 {
     sb_ns now = sb_env_now(sb_upstreams_env(reviver->ups));
     if (sb_pool_dead(reviver->ups, pool)) {
         sb_upstreams_remember(reviver->ups, question, false);
-        sb_reviver_tick(reviver);
-        return;
+        return sb_reviver_tick(reviver) == pool;
     }
     for (unsigned i = 0; i < pool->count; i++) {
         sb_upstream *server = pool->servers[i];
         if (server->breaker == SB_BREAKER_OPEN && server->open_until <= now)
             (void)start(reviver, server, question, PROBE_TIMEOUT, false);
     }
+    return false;
 }
 
 sb_ns sb_reviver_next(const sb_reviver *reviver)

@@ -14,10 +14,11 @@ typedef struct sb_reviver sb_reviver;
 SB_MUST_USE sb_status sb_reviver_new(sb_upstreams *ups, sb_reviver **ret);
 /* Cancels what is under way. Before the upstreams are freed. */
 void sb_reviver_free(sb_reviver *reviver);
-/* Uses a question that somebody asks for whatever probe is due among the pool's servers. */
-void sb_reviver_use(sb_reviver *reviver, const sb_pool *pool, const sb_question *question);
-/* One probe of a dead route, if the pace allows it. */
-void sb_reviver_tick(sb_reviver *reviver);
+/* Uses a question that somebody asks for whatever probe is due among the pool's servers. True: the
+ * route is dead, and this question is the one that has a server looked at now. */
+bool sb_reviver_use(sb_reviver *reviver, const sb_pool *pool, const sb_question *question);
+/* One probe of a dead route, if the pace allows it; that route, or NULL. */
+const sb_pool *sb_reviver_tick(sb_reviver *reviver);
 /* Earliest instant at which a dead pool may be probed again. */
 sb_ns sb_reviver_next(const sb_reviver *reviver);
 /* Forget the pace: a network change. */

@@ -33,6 +33,7 @@ static bool emergency_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *r
     sb_offer offer = sb_offer_init(SB_STRATEGY_EMERGENCY, source, SB_RANK_EMERGENCY);
     offer.answer = answer;
     offer.degraded = true;
+    offer.age_unknown = true; /* nobody learned it: it was set, or made up */
     offer.ttl_fixed_s = ttl_s;
     offer.ede = SB_EDE_SYNTHESIZED;
     offer.ede_text = emergency ? "emergency address" : "type not known, name is";

@@ -65,6 +65,8 @@ static int failure_ede(sb_status failure, int said)
         return SB_EDE_NOT_READY;
     case SB_MALFORMED:
         return SB_EDE_INVALID_DATA;
+    case SB_LOOP:
+        return SB_EDE_OTHER;
     case SB_NXDOMAIN:
     case SB_NOTFOUND:
         return SB_EDE_NONE;
@@ -306,6 +308,11 @@ static bool settle_from_trouble(sb_engine *e, const sb_asked *asked, sb_query *q
     if (offer.rank) {
         if (t->reason && offer.degraded && !offer.capped)
             offer.ede_text = t->reason;
+        if (offer.degraded)
+            sb_troubles_tell(&e->troubles, t, &offer,
+                             t->reason            ? t->reason
+                             : t->status != SB_OK ? sb_status_text((sb_status)t->status)
+                                                  : "denial not believed");
         /* Where a denial is doubted the DNS works; it is only not believed. */
         settle_instant(q, &offer, t->reason == NULL, false);
         return true;

@@ -94,7 +94,7 @@ static void on_loops(void *context)
 static void probe_dead(sb_timer *timer)
 {
     sb_engine *e = sb_container_of(timer, sb_engine, probe);
-    sb_reviver_tick(e->reviver);
+    (void)sb_reviver_tick(e->reviver);
     /* None to probe now: all are alive, or their probes are under way and end in time to come back.
      */
     sb_ns soon = sb_env_now(e->env) + 100 * SB_MS, next = sb_reviver_next(e->reviver);
@@ -349,7 +349,8 @@ void sb_engine_moved(sb_engine *engine, const sb_l1 *memory)
         question.dnssec_ok = answer->dnssec_ok;
         question.checking_disabled = answer->checking_disabled;
         sb_engine_asked(engine, engine->settings, &question, &asked);
-        if (kind != SB_KIND_POSITIVE && !asked.policy.protect && asked.view == answer->view)
+        if (kind != SB_KIND_POSITIVE && !asked.policy.protect && asked.view == answer->view &&
+            !(answer->flags & SB_ANSWER_NO_SOA)) /* which removes nothing */
             sb_engine_forget(engine, &asked, kind);
         if (kind == SB_KIND_POSITIVE)
             drop_older_twin(engine, &asked, answer->view);

@@ -215,30 +215,30 @@ static bool forbids_fallback(int ede)
     return ede >= 15 && ede <= 18;
 }
 
-/* Logged on the change only; a flood of names is the log's rate limit's business. */
-static void log_degraded(sb_flight *f, sb_trouble *trouble, const sb_offer *offer)
+/* Nobody is served by a refresh: the first who asks then is told, and the log with him. */
+static void note_degraded(sb_flight *f, sb_trouble *trouble, const sb_offer *offer)
 {
-    char name[SB_NAME_TEXT_MAX], quoted[SB_NAME_TEXT_MAX];
-    if (!trouble || trouble->degraded || offer->rank == SB_RANK_NONE)
+    if (!trouble || offer->rank == SB_RANK_NONE)
         return;
+    if (!trouble->degraded)
+        emit(f, SB_EVENT_DEGRADED, f->failure, offer->source, 0);
     trouble->degraded = true;
-    emit(f, SB_EVENT_DEGRADED, f->failure, offer->source, 0);
-    sb_log(RESOLVE, WARN, "serving a fall-back", "name=%s source=%s age_s=%u reason=\"%s\"",
-           sb_log_escape(quoted, sizeof quoted, sb_name_text(&f->asked.question.name, name)),
-           sb_source_text(offer->source), offer->age_s,
-           f->denied         ? (f->doubt ? f->doubt : "denial not believed")
-           : f->failure_text ? f->failure_text
-                             : sb_status_text(f->failure));
+    if (f->settled_early > 0 || f->waiter_count > 0)
+        sb_troubles_tell(&f->engine->troubles, trouble, offer,
+                         f->denied         ? (f->doubt ? f->doubt : "denial not believed")
+                         : f->failure_text ? f->failure_text
+                                           : sb_status_text(f->failure));
 }
 
 static void note_recovered(sb_flight *f)
 {
     char name[SB_NAME_TEXT_MAX], quoted[SB_NAME_TEXT_MAX];
-    if (!sb_troubles_clear(&f->engine->troubles, &f->key))
-        return;
-    emit(f, SB_EVENT_RECOVERED, SB_OK, 0, 0);
-    sb_log(RESOLVE, INFO, "answers are fresh again", "name=%s",
-           sb_log_escape(quoted, sizeof quoted, sb_name_text(&f->asked.question.name, name)));
+    bool told;
+    if (sb_troubles_clear(&f->engine->troubles, &f->key, &told))
+        emit(f, SB_EVENT_RECOVERED, SB_OK, 0, 0);
+    if (told)
+        sb_log(RESOLVE, INFO, "answers are fresh again", "name=%s",
+               sb_log_escape(quoted, sizeof quoted, sb_name_text(&f->asked.question.name, name)));
 }
 
 /* The ladder gave nothing to believe: fall-backs, or a typed failure. */
@@ -273,7 +273,7 @@ static void end_badly(sb_flight *f)
         if (t)
             t->reason = f->doubt;
         if (known)
-            log_degraded(f, t, &f->best);
+            note_degraded(f, t, &f->best);
     }
     if (failed) {
         sb_engine_watch_dead(e, &f->asked.question);
@@ -347,13 +347,21 @@ static uint32_t said_ago_s(const sb_flight *f, const sb_offer *offer)
     return (uint32_t)((sb_env_now(f->engine->env) - said_at(f, offer)) / SB_S);
 }
 
+/* A denial without SOA is not to be cached (RFC 2308 §5): it answers who asked and removes nothing,
+ * but where it was doubted and confirmed. Broken forwarders say such things in an outage. */
+static sb_belief belief_of(const sb_flight *f, const sb_offer *offer)
+{
+    const sb_answer *answer = offer->answer;
+    bool bare = answer->kind != SB_KIND_POSITIVE && answer->flags & SB_ANSWER_NO_SOA;
+    if (bare && !f->doubted && !sb_doubts_obeyed(f->ctx.doubts, &f->asked.question.name))
+        return SB_BELIEF_NONE;
+    return offer->early ? SB_BELIEF_SHORT : offer->type_only ? SB_BELIEF_TYPE : SB_BELIEF_WHOLE;
+}
+
 static void believe(sb_flight *f, sb_offer *offer)
 {
     const sb_answer *answer = offer->answer;
-    sb_engine_learn(f->engine, &f->asked, answer, said_at(f, offer),
-                    offer->early       ? SB_BELIEF_SHORT
-                    : offer->type_only ? SB_BELIEF_TYPE
-                                       : SB_BELIEF_WHOLE);
+    sb_engine_learn(f->engine, &f->asked, answer, said_at(f, offer), belief_of(f, offer));
     if (offer->source == SB_SOURCE_DNS)
         sb_pins_heard(f->engine, &f->asked, answer);
     sb_l1_life life = sb_policy_life(&f->asked.policy, answer, 1);

@@ -215,6 +215,8 @@ sb_l1_life sb_policy_life(const sb_policy *policy, const sb_answer *answer, sb_t
     life.due = add_s(now, effective_s);
     life.expires = add_s(now, ttl_s);
     life.stale_until = add_s(life.expires, (uint64_t)(policy->keep / SB_S));
+    if (answer->kind != SB_KIND_POSITIVE && answer->flags & SB_ANSWER_NO_SOA)
+        life.stale_until = life.expires; /* nobody's word in need (RFC 2308 §5) */
     return life;
 }
 

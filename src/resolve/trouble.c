@@ -1,9 +1,12 @@
 /* See trouble.h. */
 #include "resolve/trouble.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
+#include "dns/rdata.h"
 
 void sb_question_key_of(const sb_question *folded, uint32_t view, sb_question_key *ret_key)
 {
@@ -74,14 +77,70 @@ sb_trouble *sb_troubles_add(sb_troubles *troubles, const sb_question_key *key, s
     return t;
 }
 
-bool sb_troubles_clear(sb_troubles *troubles, const sb_question_key *key)
+static void question_of(const sb_trouble *t, sb_question *ret_question)
+{
+    sb_reader r = sb_reader_of(t->key.bytes, t->key.size);
+    sb_question question = {0};
+    sb_read_skip(&r, 4); /* the view follows from the name */
+    question.type = sb_read_u16(&r);
+    question.class = sb_read_u16(&r);
+    uint16_t bits = sb_read_u16(&r);
+    question.dnssec_ok = bits & 1;
+    question.checking_disabled = bits & 2;
+    SB_ASSERT(sb_name_read_plain(&r, &question.name));
+    *ret_question = question;
+}
+
+/* Is another question of that name on record as told? */
+static bool is_name_told(sb_troubles *troubles, const sb_trouble *of)
+{
+    static const uint16_t types[] = {SB_TYPE_A, SB_TYPE_AAAA, SB_TYPE_HTTPS};
+    sb_question question;
+    question_of(of, &question);
+    uint32_t view = sb_load_u32(of->key.bytes);
+    uint16_t own = question.type;
+    for (size_t i = 0; i <= SB_ARRAY_SIZE(types); i++) {
+        question.type = i < SB_ARRAY_SIZE(types) ? types[i] : own;
+        for (unsigned variant = 0; variant < 4; variant++) {
+            sb_question_key key;
+            question.dnssec_ok = variant & 1;
+            question.checking_disabled = variant & 2;
+            sb_question_key_of(&question, view, &key);
+            const sb_trouble *t = find(troubles, &key);
+            if (t && t != of && t->told)
+                return true;
+        }
+    }
+    return false;
+}
+
+bool sb_troubles_clear(sb_troubles *troubles, const sb_question_key *key, bool *ret_told)
 {
     sb_trouble *t = find(troubles, key);
+    *ret_told = t && t->told && !is_name_told(troubles, t);
     if (!t)
         return false;
     bool degraded = t->degraded;
     drop(troubles, t);
     return degraded;
+}
+
+void sb_troubles_tell(sb_troubles *troubles, sb_trouble *t, const sb_offer *offer,
+                      const char *reason)
+{
+    char name[SB_NAME_TEXT_MAX], quoted[SB_NAME_TEXT_MAX], age[32] = "";
+    sb_question question;
+    if (t->told)
+        return;
+    t->told = true;
+    if (is_name_told(troubles, t))
+        return;
+    question_of(t, &question);
+    if (!offer->age_unknown)
+        snprintf(age, sizeof age, " age_s=%u", offer->age_s);
+    sb_log(RESOLVE, WARN, "serving a fall-back", "name=%s source=%s%s reason=\"%s\"",
+           sb_log_escape(quoted, sizeof quoted, sb_name_text(&question.name, name)),
+           sb_source_text(offer->source), age, reason);
 }
 
 void sb_troubles_void(sb_troubles *troubles)
@@ -105,16 +164,7 @@ bool sb_troubles_peek_void(const sb_troubles *troubles, sb_question *ret_questio
     const sb_trouble *t = oldest_void(troubles);
     if (!t)
         return false;
-    sb_reader r = sb_reader_of(t->key.bytes, t->key.size);
-    sb_question question = {0};
-    sb_read_skip(&r, 4); /* the view follows from the name */
-    question.type = sb_read_u16(&r);
-    question.class = sb_read_u16(&r);
-    uint16_t bits = sb_read_u16(&r);
-    question.dnssec_ok = bits & 1;
-    question.checking_disabled = bits & 2;
-    SB_ASSERT(sb_name_read_plain(&r, &question.name));
-    *ret_question = question;
+    question_of(t, ret_question);
     *ret_degraded = t->degraded;
     return true;
 }

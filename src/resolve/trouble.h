@@ -30,7 +30,8 @@ typedef struct sb_trouble {
     uint8_t status;      /* sb_status */
     int16_t ede;
     const char *reason; /* static: why a denial is doubted, or NULL */
-    bool degraded;      /* its asker was told a fall-back, and the log as well */
+    bool degraded;      /* there is a fall-back to live on */
+    bool told;          /* somebody was given it, and the log says so */
 } sb_trouble;
 
 typedef struct sb_troubles {
@@ -46,8 +47,12 @@ sb_trouble *sb_troubles_active(sb_troubles *troubles, const sb_question_key *key
 /* Records a failure. pause 0: sb_trouble_pause of its count. NULL without memory. */
 sb_trouble *sb_troubles_add(sb_troubles *troubles, const sb_question_key *key, sb_status status,
                             int ede, sb_ns now, sb_ns pause);
-/* The question was answered: forgets; true when its askers had been served degraded. */
-bool sb_troubles_clear(sb_troubles *troubles, const sb_question_key *key);
+/* The question was answered: forgets. *ret_told: the log said that it was served degraded, and now
+ * no other question of the name is. True when there was a fall-back to live on. */
+bool sb_troubles_clear(sb_troubles *troubles, const sb_question_key *key, bool *ret_told);
+/* A fall-back was served: logged once per name and outage, whatever the types. */
+void sb_troubles_tell(sb_troubles *troubles, sb_trouble *trouble, const sb_offer *offer,
+                      const char *reason);
 /* A server is back: every pause ends now. */
 void sb_troubles_void(sb_troubles *troubles);
 /* The oldest failure that a recovery made void and nobody has asked again: its question / take it

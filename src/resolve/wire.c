@@ -15,8 +15,8 @@
 /* A server that got slow must be able to answer: its queries are repeated meanwhile. */
 #define STRANGER_WAIT (200 * SB_MS) /* more, for servers that never answered yet */
 #define EXCHANGE_MOST (4 * SB_S)
-/* Somebody else's probe may show within this that the servers are back; then there is a failure to
- * tell. */
+/* The one question a second that has a dead route probed waits so long for what that shows; the
+ * others do not wait. */
 #define PROBE_WAIT (600 * SB_MS)
 #define PROBE_LOOK (20 * SB_MS)
 /* How often a waiting question looks whether all have died meanwhile. */
@@ -58,6 +58,7 @@ struct wire {
     unsigned round;
     unsigned links;
     sb_ns began;
+    bool carries;    /* the route is dead, and probed on this question's account */
     bool silence;    /* this round somebody gave no answer: who did will hardly say otherwise in a
                         moment */
     sb_status worst; /* why the last exchange failed */
@@ -101,8 +102,8 @@ static void offer_answer(wire *w, const sb_answer *answer)
     sb_op_finish(&w->attempt.op, SB_OK);
 }
 
-/* Joins the chain so far with its continuation; takes the reference. NULL when it loops or is too
- * long. */
+/* Joins the chain so far with its continuation; takes the reference. NULL, and `worst` says why,
+ * when it loops or is too long. */
 static const sb_answer *joined(wire *w, const sb_answer *take_tail)
 {
     if (!w->head)
@@ -114,6 +115,8 @@ static const sb_answer *joined(wire *w, const sb_answer *take_tail)
     if (status == SB_OK) {
         whole->upstream = take_tail->upstream;
         whole->protocol = take_tail->protocol;
+    } else {
+        w->worst = status;
     }
     sb_answer_unref(take_tail);
     sb_answer_unref(w->head);
@@ -158,7 +161,7 @@ static void got_answer(wire *w, const sb_answer *take_answer)
     stop_lanes(w);
     const sb_answer *answer = joined(w, take_answer);
     if (!answer) {
-        fail(w, SB_MALFORMED);
+        fail(w, w->worst);
         return;
     }
     if (!(answer->flags & SB_ANSWER_CHAIN_OPEN)) {
@@ -167,7 +170,7 @@ static void got_answer(wire *w, const sb_answer *take_answer)
     }
     if (++w->links > SB_ALIASES_MAX) {
         sb_answer_unref(answer);
-        fail(w, SB_MALFORMED);
+        fail(w, SB_LOOP);
         return;
     }
     w->head = answer;
@@ -422,15 +425,31 @@ static void begin_round(wire *w)
     sb_timer_set(env, &w->pause, sb_env_now(env) + pause);
 }
 
-/* A dead route with a probe out: its end decides for all who wait. */
-static void await_probe(wire *w)
+/* The server of a dead route that is being looked at, or NULL. */
+static const sb_upstream *probed(const sb_pool *pool)
+{
+    for (unsigned i = 0; i < pool->count; i++)
+        if (pool->servers[i]->breaker == SB_BREAKER_HALF_OPEN)
+            return pool->servers[i];
+    return NULL;
+}
+
+/* A dead route: who has it probed waits for that, the others are told at once. */
+static void await_probe(wire *w, const sb_pool *pool)
 {
     sb_env *env = w->attempt.ctx->env;
     sb_ns now = sb_env_now(env);
-    if (now - w->began >= PROBE_WAIT)
-        fail_all_down(w, SB_UNREACHABLE);
-    else
+    const sb_upstream *server = probed(pool);
+    if (w->carries && server && now - w->began < PROBE_WAIT) {
         sb_timer_set(env, &w->pause, now + PROBE_LOOK);
+        return;
+    }
+    sb_attempt_tried(&w->attempt,
+                     !w->carries ? SB_OUTCOME_SKIPPED
+                     : server    ? SB_OUTCOME_TIMEOUT
+                                 : SB_OUTCOME_UNREACHABLE,
+                     now - w->began, server && w->carries ? &server->addr : NULL);
+    fail_all_down(w, SB_UNREACHABLE);
 }
 
 static void ask_next(wire *w)
@@ -443,16 +462,17 @@ static void ask_next(wire *w)
         fail(w, pool->count == 0 ? SB_UNREACHABLE : w->worst);
         return;
     }
-    sb_reviver_use(ctx->reviver, pool, &w->question);
+    w->carries |= sb_reviver_use(ctx->reviver, pool, &w->question);
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
     if (index >= 0)
         ask_server(w, pool, index);
-    else if (!sb_pool_dead(ctx->upstreams, pool) && (w->silence || w->round == 0))
+    else if (!sb_pool_dead(ctx->upstreams, pool) && w->worst != SB_LOOP &&
+             (w->silence || w->round == 0))
         begin_round(w);
     else if (w->sent > 0) /* what the last server said is the better reason than "all are dead" */
         fail(w, w->worst);
     else
-        await_probe(w);
+        await_probe(w, pool);
 }
 
 static void wire_start(sb_attempt *attempt)

@@ -336,8 +336,12 @@ static sb_status open_path(sb_l1 *l1, const sb_l1_options *options, uint64_t siz
     sb_file_stat found = {0};
     ops->file_stat(l1->env, options->path, &found);
     /* An empty file cannot be mapped and holds nothing. */
-    if (!found.exists || found.size == 0)
-        return open_new(l1, options, size, NULL, NULL, why);
+    if (!found.exists || found.size == 0) {
+        sb_status made = open_new(l1, options, size, NULL, NULL, why);
+        return found.exists && made == SB_OK && !why->text[0]
+                   ? sb_why_set(why, SB_OK, "cache file %s replaced: it was empty", options->path)
+                   : made;
+    }
     sb_status status = ops->map_open(l1->env, options->path, &map, &reason);
     if (status == SB_OK)
         return open_old(l1, options, size, &map, why);
@@ -347,6 +351,21 @@ static sb_status open_path(sb_l1 *l1, const sb_l1_options *options, uint64_t siz
     return reason.text[0] ? sb_why_set(why, SB_NOTFOUND, "%s", reason.text)
                           : sb_why_set(why, SB_NOTFOUND, "cannot use cache file %s: %s",
                                        options->path, sb_status_text(status));
+}
+
+static bool is_same_file(const sb_file_stat *a, const sb_file_stat *b)
+{
+    return a->exists && b->exists && a->inode == b->inode && a->device == b->device;
+}
+
+bool sb_l1_still_there(sb_l1 *l1, const char *path)
+{
+    sb_file_stat now = {0};
+    if (!l1->in_file)
+        return true;
+    l1->env->ops->file_stat(l1->env, path, &now);
+    l1->in_file = is_same_file(&now, &l1->seen) && now.size == l1->seen.size;
+    return l1->in_file;
 }
 
 static uint64_t size_of(const sb_l1_options *options)
@@ -370,6 +389,8 @@ sb_status sb_l1_open(sb_env *env, const sb_l1_options *options, sb_l1 **ret, sb_
     sb_status status = SB_NOTFOUND;
     if (options->path && options->path[0])
         status = open_path(l1, options, size, why);
+    if (l1->in_file)
+        env->ops->file_stat(env, options->path, &l1->seen);
     if (status != SB_OK) {
         sb_why reason = {0};
         fini(l1);
@@ -415,7 +436,7 @@ static void take_learned(sb_l1 *file, const sb_l1 *memory, sb_l1_buffer *buffer)
             sb_l1_lookup(&file->g, &digest, entry.view, &file->work, &old, &place) == SB_OK &&
             ((!(old.flags & SB_L1_AGE_UNKNOWN) && old.life.learned > entry.life.learned) ||
              (old.kind == SB_KIND_POSITIVE && entry.kind != SB_KIND_POSITIVE &&
-              (old.flags & SB_L1_PROTECTED)));
+              ((old.flags & SB_L1_PROTECTED) || (entry.flags & SB_L1_NO_SOA))));
         sb_status status = stays ? SB_OK : sb_l1_store(file, &entry);
         (void)status; /* too large for the file: counted there */
     }
@@ -430,7 +451,12 @@ sb_status sb_l1_take_file(sb_l1 *l1, const sb_l1_options *options, sb_l1 **ret_m
         goto done;
     file->env = l1->env;
     why->text[0] = 0;
-    status = open_path(file, options, size_of(options), why);
+    sb_file_stat found = {0};
+    file->env->ops->file_stat(file->env, options->path, &found);
+    /* The file that is gone, or cut, is as good as one of another size. */
+    bool renewed = l1->map.in_file && (!found.exists || is_same_file(&found, &l1->seen));
+    status = renewed ? open_new(file, options, size_of(options), &l1->map, &l1->reader, why)
+                     : open_path(file, options, size_of(options), why);
     l1->locked_out = file->locked_out;
     if (status != SB_OK && file->locked_out)
         status = SB_BUSY;
@@ -440,8 +466,10 @@ sb_status sb_l1_take_file(sb_l1 *l1, const sb_l1_options *options, sb_l1 **ret_m
     }
     if (status != SB_OK)
         goto done;
+    file->env->ops->file_stat(file->env, options->path, &file->seen);
     sb_l1_set_network(file, (uint32_t)l1->stamp);
-    take_learned(file, l1, buffer);
+    if (!renewed)
+        take_learned(file, l1, buffer);
     sb_l1_bump_policy(file, options->policy_hash, &options->client);
     file->stats.writes += l1->stats.writes; /* of this daemon */
     file->stats.expired += l1->stats.expired;

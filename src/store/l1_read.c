@@ -25,7 +25,8 @@ sb_status sb_l1_reader_init(const void *base, size_t size, sb_l1_reader *ret, sb
     if (!base || (uintptr_t)base % 8 != 0 || size < SB_L1_AT_TABLE)
         return sb_why_set(why, SB_MALFORMED, "too small for a cache file (%zu bytes)", size);
     if (sb_l1_load64(base, SB_L1_AT_MAGIC, memory_order_relaxed) != SB_L1_MAGIC)
-        return sb_why_set(why, SB_MALFORMED, "no cache file of this kind of machine");
+        return sb_why_set(why, SB_MALFORMED,
+                          "it does not begin as one, or as one of another kind of machine does");
     /* Before the checksum: another version may sum otherwise. */
     uint32_t format = sb_l1_load32(base, SB_L1_AT_FORMAT, memory_order_relaxed);
     if (format > SB_L1_FORMAT && format <= SB_L1_FORMAT_MAX)
@@ -588,5 +589,5 @@ sb_status sb_l1_lookup(const sb_l1_geometry *g, const sb_l1_digest *digest, uint
         lookup_pass(g, digest, view, true, &tries, buffer, ret_entry, ret_place))
         return SB_OK;
     return lookup_pass(g, digest, view, false, &tries, buffer, ret_entry, ret_place) ? SB_OK
-                                                                                  : SB_NOTFOUND;
+                                                                                     : SB_NOTFOUND;
 }

@@ -32,7 +32,11 @@ void sb_l1_close(sb_l1 *l1);
 bool sb_l1_in_file(const sb_l1 *l1);
 /* True where it is in memory for no other reason than that another process holds the file. */
 bool sb_l1_locked_out(const sb_l1 *l1);
-/* Tries again to get the file for a cache that was locked out of it. SB_OK: l1 is in the file now,
+/* Is the file at that path still the one l1 is in, and whole? False: it was removed, replaced or
+ * cut. l1 goes on in what is mapped, but is not in a file any more until sb_l1_take_file. */
+bool sb_l1_still_there(sb_l1 *l1, const char *path);
+/* Tries again to get the file for a cache that was locked out of it, or makes a new one of all that
+ * is mapped where the file is not there any more. SB_OK: l1 is in the file now,
  * with what was learned in memory meanwhile where that is newer; a denial learned in memory
  * replaces nothing that is protected. The memory as it was is the caller's, for readers that still
  * have it, until sb_l1_close. Else l1 is as before and why says what was in the way (SB_BUSY: still

@@ -30,9 +30,10 @@ typedef struct sb_l1_class {
 struct sb_l1 {
     sb_env *env;
     sb_mapping map;
-    bool in_file;
-    bool locked_out; /* not in the file because another process holds its lock */
-    bool coarse;     /* few slabs: fewer classes are used */
+    bool in_file;      /* … that is at its path */
+    sb_file_stat seen; /* … as it was when it was taken */
+    bool locked_out;   /* not in the file because another process holds its lock */
+    bool coarse;       /* few slabs: fewer classes are used */
     sb_l1_reader reader;
     sb_l1_geometry g;
     sb_l1_anchor anchor;   /* as in the file */

@@ -55,6 +55,7 @@ static void judge_lie(oracle *o, const parsed *p);
 static void learn(oracle *o, const parsed *p, oracle_key *key);
 static void must_answer(oracle *o, const parsed *p, const oracle_key *key, const char *what);
 static bool resolves(const oracle *o, unsigned id, sb_ns at);
+static bool is_bare_word(const oracle *o, const parsed *p);
 static bool override_due(oracle *o, const parsed *p, uint8_t *ret_origin);
 
 void oracle_init(oracle *o, sim *s, zone *z)
@@ -123,6 +124,9 @@ void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, s
         if (i / 12 != (unsigned)p.id && !o->open_chains)
             continue;
         oracle_key *other = &o->keys[i];
+        /* A bare one is not kept and removes nothing, but where it was doubted and confirmed. */
+        if (!p.serial && other->known_positive && !o->z->nodes[i / 12].protect)
+            continue;
         oracle_denied_elsewhere(o, i);
         other->known_positive = false;
         if (at > other->denied_at)
@@ -162,7 +166,8 @@ void oracle_judge(oracle *o, const oracle_reply *reply)
     if (p.origin != ORIGIN_ZONE || p.ede == SB_EDE_SYNTHESIZED)
         return;
     if (!reply->edns && !p.positive && !p.serial) {
-        must_answer(o, &p, key, "an empty answer"); /* by which right, EDNS would tell */
+        if (!is_bare_word(o, &p)) /* by which right, EDNS would tell */
+            must_answer(o, &p, key, "an empty answer");
         return;
     }
     judge_place(o, &p);
@@ -171,7 +176,7 @@ void oracle_judge(oracle *o, const oracle_reply *reply)
     judge_history(o, &p, key);
     judge_denied(o, &p, key);
     judge_doubt(o, &p, key);
-    if (!p.positive)
+    if (!p.positive && !is_bare_word(o, &p))
         must_answer(o, &p, key, "a denial");
     learn(o, &p, key);
 }
@@ -525,6 +530,13 @@ static void judge_failure(oracle *o, const parsed *p, const oracle_key *key)
     if (resolves(o, (unsigned)p->id, p->reply->asked_at))
         oracle_fail(o, "%s: a failure although all servers have been good since %.3f s",
                     oracle_text(q), (double)(healthy - 3600 * SB_S) / (double)SB_S);
+}
+
+/* Without SOA a denial answers who asked when it came, whatever is known (RFC 2308 §5). */
+static bool is_bare_word(const oracle *o, const parsed *p)
+{
+    sb_ns said = o->denied_bare[p->id][p->slot];
+    return !p->positive && !p->serial && said != 0 && said + BARE_TTL + SLACK >= p->reply->asked_at;
 }
 
 /* Has the name's chain had an end for a minute? */

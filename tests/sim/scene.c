@@ -1,4 +1,5 @@
 /* The interpreter of scenes: lines to deeds. See scene.h. */
+#define _GNU_SOURCE /* memmem */
 #include "sim/scene.h"
 
 #include <stdarg.h>
@@ -594,6 +595,30 @@ static void do_stat(scene *sc, char **words, unsigned n, char *rest)
     scene_fail(sc, "%s is no counter", words[1]);
 }
 
+/* watch TEXT: lines of the log that have it are counted from now on. */
+static void do_watch(scene *sc, char **words, unsigned n, char *rest)
+{
+    (void)words;
+    (void)n;
+    snprintf(sc->watched, sizeof sc->watched, "%s", rest);
+    sc->watched_count = 0;
+    if (sc->verbose)
+        return;
+    for (unsigned i = 0; i < SB_LOG_SUBSYSTEM_COUNT; i++)
+        sb_log_set_level((sb_log_subsystem)i, SB_LOG_INFO);
+}
+
+/* watched OP N: … and since the last such line. */
+static void do_watched(scene *sc, char **words, unsigned n, char *rest)
+{
+    (void)n;
+    (void)rest;
+    uint64_t value = sc->watched_count;
+    sc->watched_count = 0;
+    if (!compare(sc, value, words[1], words[2]))
+        scene_fail(sc, "%s was logged %llu times", sc->watched, (unsigned long long)value);
+}
+
 /* network N [unknown] | network none | network refused: where the machine is (sim_network_set);
  * unknown: the gateway has not been met yet; known N: now it has. refused: no netlink from now on.
  */
@@ -649,6 +674,8 @@ static const command commands[] = {
     {"warned", 1, do_warned},
     {"pin", 2, do_pin},
     {"unpin", 1, do_unpin},
+    {"watch", 1, do_watch},
+    {"watched", 2, do_watched},
     {"flush", 1, do_flush},
     {"asked", 3, do_asked},
     {"stat", 3, do_stat},
@@ -789,8 +816,10 @@ static void broken(void *context, ask *a, const char *what)
 
 static void quiet(void *context, sb_log_level level, const char *line, size_t size)
 {
-    const scene *sc = context;
+    scene *sc = context;
     (void)level;
+    if (sc->watched[0] && memmem(line, size, sc->watched, strlen(sc->watched)))
+        sc->watched_count++;
     if (sc->verbose)
         fprintf(stderr, "%9.3f log %.*s\n", (double)(sim_now(sc->s) - sc->zero) / (double)SB_S,
                 (int)size, line);

@@ -66,7 +66,9 @@ typedef struct scene {
     sim_host endpoints[SCENE_ENDPOINTS_MAX]; /* what names lead to */
     unsigned endpoint_count;
     server_world sworld;
-    unsigned forgeries; /* wrong packets per query on the right port */
+    char watched[100];      /* text in lines of the log … */
+    uint64_t watched_count; /* … seen so often */
+    unsigned forgeries;     /* wrong packets per query on the right port */
     scene_end ends[CLIENT_ASKS];
     ask *burst[CLIENT_ASKS]; /* of the last ask */
     unsigned burst_count;

@@ -299,7 +299,7 @@ static void test_bad_files(void **state)
         {"other byte order", "damaged", harm_order, true},
         {"truncated", "truncated", harm_truncated, true},
         {"truncated to its header", "replaced", harm_truncated_to_header, true},
-        {"empty", "", harm_empty, true},
+        {"empty", "empty", harm_empty, true},
         {"disk full", "no space left", harm_disk_full, false},
         {"read-only", "read-only", harm_no_rename, false},
     };
@@ -427,12 +427,66 @@ static void test_lock_is_freed(void **state)
     sb_l1_close(l1);
 }
 
+/* Removed, cut or replaced under the daemon: what is known goes into a new file. */
+static void test_file_lost(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"removed", "cut", "replaced"};
+    for (unsigned way = 0; way < SB_ARRAY_SIZE(ways); way++) {
+        print_message("# %s\n", ways[way]);
+        fake_env_fini(&fake);
+        fake_env_init(&fake);
+        sb_l1 *l1 = open_cache(), *memory = NULL;
+        sb_l1_entry e;
+        for (unsigned i = 0; i < 4; i++)
+            put(l1, i, 1);
+        sb_l1_heartbeat(l1);
+        fake_env_pass(&fake, 10 * SB_S);
+        assert_true(sb_l1_still_there(l1, PATH));
+        sb_tick before = sb_l1_now(l1);
+        fake_file *f = fake_env_file(&fake, PATH);
+        size_t size = f->size;
+        if (way == 1)
+            f->size = 4096;
+        else
+            f->path[0] = 0;
+        if (way == 2)
+            assert_non_null(fake_env_put(&fake, PATH, NULL, 0));
+        assert_false(sb_l1_still_there(l1, PATH));
+        assert_false(sb_l1_in_file(l1) || sb_l1_locked_out(l1));
+        assert_true(sb_l1_still_there(l1, PATH)); /* told once */
+        put(l1, 5, 1);
+        fake.create_fails = SB_NOSPACE;
+        assert_int_equal(sb_l1_take_file(l1, &options, &memory, &why), SB_NOTFOUND);
+        assert_non_null(strstr(why.text, "no space"));
+        assert_int_equal(version_of(l1, 5), 1);
+        fake.create_fails = SB_OK;
+        assert_int_equal(sb_l1_take_file(l1, &options, &memory, &why), SB_OK);
+        f->size = size; /* for munmap */
+        assert_true(sb_l1_in_file(l1) && sb_l1_still_there(l1, PATH));
+        assert_int_equal(version_of(memory, 3), 1); /* whoever still reads it */
+        sb_l1_close(memory);
+        assert_true(way == 2 || sb_l1_now(l1) == before); /* one clock */
+        put(l1, 6, 1);
+        kill_cache(l1);
+        l1 = open_cache();
+        assert_string_equal(why.text, "");
+        for (unsigned i = 0; i < 7; i++)
+            assert_int_equal(version_of(l1, i), i == 4 ? -2 : 1);
+        assert_int_equal(find(l1, 3, 0, &e), SB_OK);
+        assert_int_equal((sb_l1_now(l1) - e.life.learned) / SB_TICKS_PER_S, 10);
+        sb_l1_close(l1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_lock_is_freed), TEST(test_clock_rules), TEST(test_anchor_lost),
-        TEST(test_another_size),  TEST(test_retired),     TEST(test_bad_files),
-        TEST(test_memory_only),   TEST(test_counted),     TEST(test_large_file_opens_at_once),
+        TEST(test_lock_is_freed), TEST(test_clock_rules),
+        TEST(test_anchor_lost),   TEST(test_another_size),
+        TEST(test_retired),       TEST(test_bad_files),
+        TEST(test_file_lost),     TEST(test_memory_only),
+        TEST(test_counted),       TEST(test_large_file_opens_at_once),
     };
     return cmocka_run_group_tests_name("l1_open", tests, NULL, NULL);
 }

@@ -224,8 +224,10 @@ static void failure_cache(void **state)
     sb_troubles_add(&troubles, &key, SB_TIMEOUT, SB_EDE_NONE, 3 * SB_S, 60 * SB_S);
     sb_troubles_void(&troubles); /* a server is back */
     assert_null(sb_troubles_active(&troubles, &key, 3 * SB_S));
-    assert_false(sb_troubles_clear(&troubles, &key));
-    assert_false(sb_troubles_clear(&troubles, &key));
+    bool told;
+    assert_false(sb_troubles_clear(&troubles, &key, &told));
+    assert_false(told);
+    assert_false(sb_troubles_clear(&troubles, &key, &told));
     for (unsigned count = 1; count < 40; count++)
         assert_true(sb_trouble_pause(count) >= SB_S && sb_trouble_pause(count) <= 30 * SB_S);
     /* Bounded: the oldest goes. */
