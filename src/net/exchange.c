@@ -462,6 +462,7 @@ static void doubt(sb_exchange *x, sb_habit habit)
     sb_count(sb_upstreams_stats(x->ups), SB_COUNT_UP_UNPROVEN);
     x->habits |= (uint8_t)(1u << habit);
     sb_upstream_datagram_answered(x->server);
+    sb_upstream_spoke(x->server);
     ask_tcp(x);
 }
 
@@ -526,6 +527,7 @@ static bool asks_anew(sb_exchange *x, const sb_msg *msg)
     bool refused = msg->rcode == SB_RCODE_FORMERR || msg->rcode == SB_RCODE_NOTIMP ||
                    msg->rcode == SB_RCODE_BADVERS;
     if (x->with_cookie && msg->rcode == SB_RCODE_BADCOOKIE) {
+        sb_upstream_spoke(x->server);
         if (x->over_tcp) { /* nobody needs one there: it cannot do them */
             x->no_cookie = true;
             x->habits |= 1u << SB_HABIT_BREAKS_COOKIES;
@@ -540,6 +542,7 @@ static bool asks_anew(sb_exchange *x, const sb_msg *msg)
     }
     if (!x->edns || !refused)
         return false;
+    sb_upstream_spoke(x->server);
     if (x->with_cookie && msg->edns.present && msg->rcode == SB_RCODE_FORMERR) {
         x->no_cookie = true; /* it knows EDNS: the option is what it dislikes */
         x->habits |= 1u << SB_HABIT_BREAKS_COOKIES;

@@ -399,6 +399,11 @@ void sb_upstream_datagram_answered(sb_upstream *server)
     server->prefers_stream = false;
 }
 
+void sb_upstream_spoke(sb_upstream *server)
+{
+    server->unanswered = 0;
+}
+
 void sb_upstream_stream_ended(sb_upstreams *ups, sb_upstream *server, bool answered)
 {
     bool preferred = server->prefers_stream;

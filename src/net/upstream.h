@@ -134,6 +134,8 @@ void sb_upstreams_on_silence(sb_upstreams *ups, void (*call)(void *context, sb_u
 void sb_upstream_verified(sb_upstreams *ups, sb_upstream *server);
 /* A datagram got an answer of any kind / a stream did, or failed to. */
 void sb_upstream_datagram_answered(sb_upstream *server);
+/* It said something that helps nobody yet, and is asked in another form: that is no silence. */
+void sb_upstream_spoke(sb_upstream *server);
 void sb_upstream_stream_ended(sb_upstreams *ups, sb_upstream *server, bool answered);
 /* Over which to ask it now? Where datagrams are lost and streams are not, asking by datagram first
  * would cost each question a time-out and open a breaker that the stream closes again. True: a
