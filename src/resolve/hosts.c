@@ -152,7 +152,8 @@ bool sb_hosts_refresh(sb_hosts *hosts)
             drop_table(&fresh.map);
         return false;
     }
-    parse(&fresh, (const char *)bytes, size);
+    if (size > 0)
+        parse(&fresh, (const char *)bytes, size);
     sb_free(bytes);
     drop_table(&hosts->map);
     hosts->map = fresh.map;
