@@ -303,6 +303,7 @@ static void dress(sb_exchange *x, sb_protocol protocol)
         x->has_cookie = true;
     }
     x->with_cookie = x->with_cookie && x->has_cookie;
+    x->wants_cookie = x->with_cookie && manners->sends_cookies;
 }
 
 static void write_options(sb_exchange *x, sb_protocol protocol, size_t query_size, sb_writer *w)
@@ -515,7 +516,7 @@ static bool cookie_holds(sb_exchange *x, const sb_edns *edns)
     case SB_COOKIE_ECHOED:
         return true;
     case SB_COOKIE_ABSENT:
-        return x->over_tcp || !manners->sends_cookies;
+        return x->over_tcp || !(x->wants_cookie || manners->sends_cookies);
     default:
         return x->over_tcp;
     }

@@ -60,12 +60,13 @@ typedef struct sb_exchange {
     bool edns, edns_refused, over_tcp, reported, probing;
     bool mixed;       /* the query went out in the case of case_bits */
     bool with_cookie; /* … with the cookie below */
-    bool has_cookie;  /* client_cookie was made */
-    bool no_cookie;   /* the server refused it */
-    bool bad_cookie;  /* asked again with the cookie of BADCOOKIE */
-    bool plain;       /* there is no TCP to clear a doubt: neither case nor cookie any more */
-    uint8_t habits;   /* of the server that would explain what was doubtful, a bit each */
-    bool following;   /* the same question is under way to the same server: waits for its end */
+    bool wants_cookie; /* … to a server that has sent one before, whatever is thought of it since */
+    bool has_cookie;   /* client_cookie was made */
+    bool no_cookie;    /* the server refused it */
+    bool bad_cookie;   /* asked again with the cookie of BADCOOKIE */
+    bool plain;        /* there is no TCP to clear a doubt: neither case nor cookie any more */
+    uint8_t habits;    /* of the server that would explain what was doubtful, a bit each */
+    bool following;    /* the same question is under way to the same server: waits for its end */
     uint8_t client_cookie[SB_COOKIE_CLIENT];
     uint8_t case_bits[SB_CASE_BITS];
     sb_list link;      /* the server's exchanges, or the leader's followers */
