@@ -107,8 +107,10 @@ bool world_run(world *w, uint64_t seed, bool verbose)
         sb_log_set_level((sb_log_subsystem)i, verbose ? SB_LOG_DEBUG : SB_LOG_ERROR);
     choose(w);
     sb_rand *r = sim_rand(w->s);
-    zone_init(&w->z, w->s, 8 + (unsigned)sb_rand_below(r, 24), world_has(w, ACTOR_BIG),
-              sb_rand_chance(r, 600), world_has(w, ACTOR_MOVING));
+    /* One draw a statement, here and elsewhere: C leaves the order of arguments to the compiler. */
+    bool split = sb_rand_chance(r, 600);
+    unsigned nodes = 8 + (unsigned)sb_rand_below(r, 24);
+    zone_init(&w->z, w->s, nodes, world_has(w, ACTOR_BIG), split, world_has(w, ACTOR_MOVING));
     oracle_init(&w->o, w->s, &w->z);
     w->sworld = (server_world){.said = said, .context = w};
     world_servers(w);

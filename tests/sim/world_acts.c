@@ -396,7 +396,8 @@ static void junk(void *context, uint64_t argument)
         sb_builder_question(&b, &question);
         sb_builder_edns(&b, 1232, 0, false, (sb_span){0});
         size = sb_builder_finish(&b);
-        bytes[2 + sb_rand_below(r, size - 2)] ^= (uint8_t)(1 + sb_rand_below(r, 255));
+        uint8_t flip = (uint8_t)(1 + sb_rand_below(r, 255));
+        bytes[2 + sb_rand_below(r, size - 2)] ^= flip;
     }
     client_junk(&w->c, bytes, size);
     later(w, SB_S / 2, 20 * SB_S, junk, 0);
@@ -547,8 +548,10 @@ static void damage_disk(world *w)
         return;
     /* But for the first line: a file that calls itself another format is left alone, and rightly.
      */
-    for (uint64_t n = 1 + sb_rand_below(dice(w), 2000); n > 0; n--)
-        bytes[64 + sb_rand_below(dice(w), size - 64)] ^= (uint8_t)(1 + sb_rand_below(dice(w), 255));
+    for (uint64_t n = 1 + sb_rand_below(dice(w), 2000); n > 0; n--) {
+        uint8_t flip = (uint8_t)(1 + sb_rand_below(dice(w), 255));
+        bytes[64 + sb_rand_below(dice(w), size - 64)] ^= flip;
+    }
     w->o.age_unknown = sim_now(w->s); /* the clock's anchor too, perhaps */
     w->damaged = true;
 }

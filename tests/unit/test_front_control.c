@@ -591,6 +591,7 @@ static void test_slices(void **state)
     world_run(&w, SB_S);
     assert_int_equal(lines(&p[0]), 2);
     assert_non_null(strstr(p[0].in.data, "\"loaded\":1000"));
+    sb_text_fini(&p[0].in);
 
     /* One who goes away in the middle takes his request along. */
     sb_socket gone = dial(&p[0], 0);
@@ -599,6 +600,7 @@ static void test_slices(void **state)
     world_run(&w, 5 * SB_MS);
     sim_conn_reset(w.s, gone);
     world_run(&w, 5 * SB_MS);
+    sb_text_fini(&p[0].in);
     gone = dial(&p[0], 0);
     sim_conn_write(w.s, gone, line, strlen(line));
     sim_conn_write(w.s, gone, "\n", 1);
