@@ -17,6 +17,7 @@ void oracle_forget(oracle *o, const sb_name *name)
             continue;
         oracle_key *key = &o->keys[i];
         key->known = key->known_positive = false;
+        key->known_until = 0; /* or what is tentative would hold as long as what was lost */
         key->fresh_until = key->answered_at = 0;
         key->cd_denied = 0; /* with the denial goes what stood before it */
         key->claim_count = 0;
