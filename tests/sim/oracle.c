@@ -26,6 +26,7 @@ static void learn(oracle *o, const parsed *p, oracle_key *key);
 static void must_answer(oracle *o, const parsed *p, const oracle_key *key, const char *what);
 static bool resolves(const oracle *o, unsigned id, sb_ns at);
 static bool is_bare_word(const oracle *o, const parsed *p);
+static bool nowhere(const oracle *o, unsigned id, sb_ns asked_at);
 static bool override_due(oracle *o, const parsed *p, uint8_t *ret_origin);
 
 void oracle_init(oracle *o, sim *s, zone *z)
@@ -160,8 +161,7 @@ void oracle_silence(oracle *o, const sb_question *question, sb_ns asked_at)
 bool oracle_knows(oracle *o, const sb_question *question)
 {
     const oracle_key *key = oracle_key_of(o, question);
-    if (key && o->z->nodes[(key - o->keys) / 12].split &&
-        sim_now(o->s) < o->settled_at + PATIENCE_MOST)
+    if (key && nowhere(o, (unsigned)(key - o->keys) / 12, sim_now(o->s)))
         return false;
     return key && key->known && key->known_since > key->denied_at &&
            sim_now(o->s) < key->known_until && !o->open_chains;
@@ -341,12 +341,18 @@ static bool resolves(const oracle *o, unsigned id, sb_ns at)
     return false;
 }
 
+/* Was it asked while nobody could know where we are, and does the name depend on it? */
+static bool nowhere(const oracle *o, unsigned id, sb_ns asked_at)
+{
+    return o->z->nodes[id].split && (o->unmet || asked_at < o->settled_at + PATIENCE_MOST);
+}
+
 /* What was seen must be answered, in time, and positive stays positive unless denied. */
 static void must_answer(oracle *o, const parsed *p, const oracle_key *key, const char *what)
 {
     const oracle_reply *r = p->reply;
     sb_ns now = sim_now(o->s);
-    if (o->z->nodes[p->id].split && r->asked_at < o->settled_at + PATIENCE_MOST)
+    if (nowhere(o, (unsigned)p->id, r->asked_at))
         return; /* asked while it was not known where we are */
     if (o->trouble || r->patience < PATIENCE_MOST + SLACK || !key->known || now >= key->known_until)
         return;
@@ -578,7 +584,7 @@ static void judge_denied(oracle *o, const parsed *p, oracle_key *key)
                         (double)(seen - 3600 * SB_S) / (double)SB_S);
         return;
     }
-    if (o->z->nodes[p->id].split && p->reply->asked_at < o->settled_at + PATIENCE_MOST)
+    if (nowhere(o, (unsigned)p->id, p->reply->asked_at))
         return; /* denied by whom, and of which network? */
     if (denied < o->doubt_until + SLACK)
         return; /* shown, but soon after a move it is not believed */
@@ -601,7 +607,7 @@ static void judge_history(oracle *o, const parsed *p, const oracle_key *key)
     if (o->trouble || !key->known || now >= key->known_until || key->denied_at > key->seen_at ||
         key->tentative)
         return;
-    if (o->z->nodes[p->id].split && p->reply->asked_at < o->settled_at + PATIENCE_MOST)
+    if (nowhere(o, (unsigned)p->id, p->reply->asked_at))
         return; /* asked while it was not known where we are */
     for (unsigned i = 0; i < p->claim_count; i++) {
         const oracle_claim *c = &p->claims[i];
@@ -626,7 +632,7 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     sb_ns now = sim_now(o->s);
     if (p->stale || !p->reply->edns || (!p->positive && !p->serial))
         return; /* proves nothing new */
-    if (o->z->nodes[p->id].split && p->reply->asked_at < o->settled_at + PATIENCE_MOST)
+    if (nowhere(o, (unsigned)p->id, p->reply->asked_at))
         return; /* not kept before it is known where it belongs */
     if (p->reply->asked_at <= o->reset_at)
         return; /* settled before what was known had to go, perhaps */

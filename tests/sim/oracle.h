@@ -85,6 +85,7 @@ typedef struct oracle {
     /* The network we are on, and the one before; it is noticed by settled_at. */
     unsigned network, network_before;
     sb_ns moved_at, settled_at, left_at, doubt_until;
+    bool unmet; /* in no network, and the last one was left (asleep) before it can be noticed */
     sb_ns doubt_window;
     /* What is known of split names on the networks where we are not. */
     oracle_key away[ORACLE_NETWORKS][ORACLE_KEYS];

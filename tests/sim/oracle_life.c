@@ -90,6 +90,7 @@ void oracle_moved(oracle *o, unsigned network, sb_ns settled_at)
     o->network = network;
     o->moved_at = o->reset_at = now;
     o->left_at = 0;
+    o->unmet = false;
     o->settled_at = settled_at;
     o->doubt_until = settled_at + o->doubt_window;
     if (o->healthy_since != SB_NEVER)
@@ -110,6 +111,7 @@ void oracle_denied_elsewhere(oracle *o, unsigned key)
 void oracle_left(oracle *o)
 {
     o->left_at = sim_now(o->s);
+    o->unmet = o->left_at <= o->settled_at;
 }
 
 void oracle_started(oracle *o)
