@@ -491,7 +491,7 @@ static void judge_place(oracle *o, const parsed *p)
         return;
     bool unnoticed = sim_now(o->s) <= o->moved_at + ORACLE_NOTICED ||
                      (o->left_at && o->left_at <= o->moved_at + ORACLE_NOTICED);
-    if (p->private_of != (int)o->network_before || !unnoticed)
+    if (!(o->networks_before >> p->private_of & 1) || !unnoticed)
         oracle_fail(o, "%s: an address of network %d, served on %u",
                     oracle_text(&p->reply->question), p->private_of, o->network);
 }

@@ -82,8 +82,9 @@ typedef struct oracle {
     sb_ns pin_since[ZONE_NODES_MAX], pin_until[ZONE_NODES_MAX];
     sb_ns hosts_since[ZONE_NODES_MAX],
         hosts_until[ZONE_NODES_MAX]; /* grace: edges of two seconds */
-    /* The network we are on, and the one before; it is noticed by settled_at. */
-    unsigned network, network_before;
+    /* The network we are on, and (bits) those the program may still take it for; it is noticed by
+     * settled_at. */
+    unsigned network, networks_before;
     sb_ns moved_at, settled_at, left_at, doubt_until;
     bool unmet; /* in no network, and the last one was left (asleep) before it can be noticed */
     sb_ns doubt_window;
