@@ -157,7 +157,7 @@ def help_and_completions():
                 done = subprocess.run([shell, "-n", f.name], capture_output=True, check=False)
                 equal((done.returncode, done.stderr), (0, b""), shell)
     script = cli("completion", "bash").out
-    for words, wanted in (("ca", "cache"), ("cache fl", "flush"), ("cache ob", ""), ("ser", ""),
+    for words, wanted in (("ca", "cache"), ("cache fl", "flush"), ("cache ob", "obey"), ("ser", ""),
                           ("resolve --pass", "--pass-through"), ("pin x --fo", "--for"),
                           ("-c /etc/x resolve --ur", "--url"), ("-t 3s query --dns", "--dnssec"),
                           ("-c /etc/x rel", "reload"), ("--config = /etc/x rel", "reload"),
