@@ -21,9 +21,9 @@
     X(HOSTS, "hosts")                                                                              \
     X(CACHED, "cached")                                                                            \
     X(WIRE, "wire")                                                                                \
-    X(MDNS_NATIVE, "mdns-native") X(MDNS_MULTICAST, "mdns-multicast") X(SHARED, "shared")          \
-        X(VALIDATE, "validate") X(DOUBT, "doubt") X(STALE, "stale") X(EMERGENCY, "emergency")      \
-            X(GUESS, "guess")
+    X(MDNS_NATIVE, "mdns-native")                                                                  \
+    X(MDNS_MULTICAST, "mdns-multicast") X(SHARED, "shared") X(VALIDATE, "validate")                \
+        X(DOUBT, "doubt") X(STALE, "stale") X(EMERGENCY, "emergency") X(GUESS, "guess")
 typedef enum sb_strategy_id {
 #define SB_STRATEGY_ENUM(id, text) SB_STRATEGY_##id,
     SB_STRATEGY_TABLE(SB_STRATEGY_ENUM)
@@ -213,6 +213,9 @@ SB_MUST_USE sb_status sb_settings_env(sb_settings *settings, sb_getenv *get, voi
  */
 SB_MUST_USE sb_status sb_settings_env_leniently(sb_settings *settings, sb_getenv *get,
                                                 void *context, sb_why *why);
+/* A warning for each variable STUBBORN_… of the list (NULL ends it) that nothing reads: a misspelt
+ * one would be silently without effect. */
+void sb_settings_env_unread(sb_settings *settings, char *const *variables);
 /* Sorts, derives views, merges name rules of one match, checks cross-field rules (non-loopback DNS
  * address without allow, protected…). */
 SB_MUST_USE sb_status sb_settings_freeze(sb_settings *settings, sb_why *why);
