@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -578,7 +579,7 @@ def emergency():
                                                                 "emergency"), "emergency")
     with BadServer() as server, Alone([server], "names: [{match: n.example, emergency: [10.1.2.5],"
                                                 " protect_confirm: 1s}]") as a:
-        server.record("n.example", "nxdomain")  # denied, though never known: doubted as the man says
+        server.record("n.example", "nxdomain")  # denied, though never known: doubted
         found = a.cli("resolve", "n.example", "--json", "--strict")
         equal((found.code, found.json["addresses"], found.json["source"], found.json["age_s"]),
               (DEGRADED, ["10.1.2.5"], "emergency", None), "denied")
@@ -598,6 +599,10 @@ def control():
             equal((said.code, said.err), (OK, ""), str(words))
             check(said.out, str(words))
             check(isinstance(say(*words, "--json").json, dict), str(words))
+        process = say("status", "--json").json["process"]
+        equal((process["pid"], process["config"]), (d.process.pid, d.path), "process")
+        check(0 <= process["uptime_s"] < 100, str(process))
+        check(f"process {d.process.pid}, up " in say("status").out, "status")
         equal(say("health", "--json").json["status"], "healthy", "health")
         equal(say("upstreams", "--json").json["upstreams"][0]["address"],
               f"127.0.0.1:{server.port}", "upstreams")
@@ -689,6 +694,25 @@ def control():
         equal((found["tried"][-1]["strategy"], found["ede"]), ("wire", 23), str(found))
 
 
+def control_half_closed():
+    """Who ends his side after the requests still gets the whole of large replies"""
+    with BadServer() as server, Daemon([server], workers=0) as d:
+        d.start()
+        for i in range(1000):
+            check(d.ask(f"name-{i}.half.example"), "learned")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.settimeout(PATIENCE_S)
+            s.connect(os.path.join(os.path.dirname(d.socket), "stubborn.ctl"))
+            s.sendall(b'{"verb":"cache-list"}\n' * 20)
+            s.shutdown(socket.SHUT_WR)
+            data = b""
+            while more := s.recv(65536):
+                data += more
+        replies = [json.loads(line) for line in data.splitlines()]
+        equal(len(replies), 20, "replies")
+        check(all(len(r["entries"]) > 500 for r in replies), "entries")
+
+
 def no_daemon():
     """Verbs that need the daemon exit 6 and say so in one line"""
     with BadServer() as server, Alone([server]) as a:
@@ -746,5 +770,5 @@ if __name__ == "__main__":
          read_beside_another, a_verdict_stands, total_failure, interrupted, deadline,
          families_and_search, search_order,
          mistakes_in_the_configuration, a_hung_daemon, whom_it_asks, another_user,
-         emergency, control, no_daemon,
+         emergency, control, control_half_closed, no_daemon,
          config_check])
