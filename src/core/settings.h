@@ -21,9 +21,9 @@
     X(HOSTS, "hosts")                                                                              \
     X(CACHED, "cached")                                                                            \
     X(WIRE, "wire")                                                                                \
-    X(MDNS_NATIVE, "mdns-native")                                                                  \
-    X(MDNS_MULTICAST, "mdns-multicast") X(SHARED, "shared") X(VALIDATE, "validate")                \
-        X(DOUBT, "doubt") X(STALE, "stale") X(EMERGENCY, "emergency") X(GUESS, "guess")
+    X(MDNS_NATIVE, "mdns-native") X(MDNS_MULTICAST, "mdns-multicast") X(SHARED, "shared")          \
+        X(VALIDATE, "validate") X(DOUBT, "doubt") X(STALE, "stale") X(EMERGENCY, "emergency")      \
+            X(GUESS, "guess")
 typedef enum sb_strategy_id {
 #define SB_STRATEGY_ENUM(id, text) SB_STRATEGY_##id,
     SB_STRATEGY_TABLE(SB_STRATEGY_ENUM)
