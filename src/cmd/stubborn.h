@@ -154,6 +154,8 @@ void sb_cli_json(json_t *take_value);
 /* The CONTRACT's word for how a question went. */
 const char *sb_status_word(sb_outcome outcome);
 json_t *sb_json_tried(const sb_asked *asked);
+/* {"code","purpose","text"} or null. */
+json_t *sb_json_ede(const sb_asked *asked);
 /* Nothing for no provenance; appended. */
 void sb_json_add_tried(json_t *list, const sb_asked *asked);
 json_t *sb_json_address_port(const sb_addr *addr); /* null without family */

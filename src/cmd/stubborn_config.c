@@ -1,6 +1,7 @@
 /* The configuration as a client needs it, and `config check`.
  *
  * Reads files; never listens, never talks. The main thread. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -219,6 +220,7 @@ static sb_status load(const char *path, bool must_exist, sb_settings **ret, sb_w
         status = sb_conf_load(bytes, size, path, settings, why);
     if (status == SB_OK)
         status = sb_settings_env(settings, get_variable, NULL, why);
+    sb_settings_env_unread(settings, environ);
     if (status == SB_OK)
         status = sb_settings_freeze(settings, why);
     if (status == SB_OK)
@@ -259,6 +261,10 @@ static sb_status load_client(sb_cli *cli, const char *path, bool must_exist, sb_
         sb_settings_env_leniently(settings, get_variable, NULL, &fault) != SB_OK &&
         !cli->fault.text[0])
         cli->fault = fault;
+    size_t warnings = settings->warning_count;
+    sb_settings_env_unread(settings, environ);
+    if (settings->warning_count > warnings && !cli->fault.text[0])
+        (void)sb_why_set(&cli->fault, SB_INVALID, "%s", settings->warnings[warnings]);
     if (chosen && chosen[0]) {
         cli->socket_lost = strcmp(settings->listen.socket, chosen) != 0;
         if (cli->socket_lost && fault.text[0])

@@ -475,6 +475,11 @@ static void print_status(const json_t *value)
            text_of(value, "version"),
            json_is_true(json_object_get(value, "ready")) ? "ready" : "not ready",
            number_of(value, "network"), number_of(value, "flights"));
+    const json_t *process = json_object_get(value, "process"); /* absent over HTTP */
+    const char *config = json_string_value(json_object_get(process, "config"));
+    if (process)
+        printf("process %lld, up %lld s, configuration %s\n", number_of(process, "pid"),
+               number_of(process, "uptime_s"), config ? config : "by default");
     print_mobility(json_object_get(value, "mobility"));
     printf("listens on");
     for (size_t i = 0; i < json_array_size(dns); i++)

@@ -97,6 +97,15 @@ json_t *sb_json_tried(const sb_asked *asked)
     return list;
 }
 
+json_t *sb_json_ede(const sb_asked *asked)
+{
+    const sb_edge_reply *reply = &asked->reply;
+    if (!asked->answered || reply->ede == SB_EDE_NONE)
+        return json_null();
+    return json_pack("{s:i, s:s, s:o}", "code", reply->ede, "purpose", sb_ede_text(reply->ede),
+                     "text", sb_view_string(reply->ede_text));
+}
+
 json_t *sb_json_address_port(const sb_addr *addr)
 {
     char text[SB_ADDR_TEXT_MAX];

@@ -191,12 +191,7 @@ static json_t *json_message(sb_cli *cli, const sb_asked *asked, sb_ns took)
     json_object_set_new(object, "ad", json_boolean(reply->msg.flags & SB_FLAG_AD));
     json_object_set_new(object, "answer", json_section(&reply->msg, SB_SECTION_ANSWER));
     json_object_set_new(object, "authority", json_section(&reply->msg, SB_SECTION_AUTHORITY));
-    json_object_set_new(object, "ede",
-                        reply->ede == SB_EDE_NONE
-                            ? json_null()
-                            : json_pack("{s:i, s:s, s:o}", "code", reply->ede, "purpose",
-                                        sb_ede_text(reply->ede), "text",
-                                        sb_view_string(reply->ede_text)));
+    json_object_set_new(object, "ede", sb_json_ede(asked));
     json_object_set_new(object, "source", sb_json_source(p->source));
     json_object_set_new(object, "stale", json_boolean(p->flags & SB_PROVENANCE_STALE));
     json_object_set_new(object, "age_s", json_integer(p->age_s));

@@ -31,7 +31,8 @@ typedef struct resolution {
     bool several;             /* names were candidates: the story says which */
     sb_provenance provenance; /* of the answer, or of the failure */
     json_t *tried;
-    sb_text story; /* the same for people */
+    json_t *failures; /* question by question: why */
+    sb_text story;    /* the same for people */
     sb_text url;
     bool replaced;
 } resolution;
@@ -61,6 +62,7 @@ int sb_run_resolve(sb_cli *cli)
     }
     r->text = cli->operands[0];
     r->tried = json_array();
+    r->failures = json_array();
     if (!read_target(r, cli)) {
         code = SB_EXIT_USAGE;
         goto done;
@@ -95,6 +97,7 @@ int sb_run_resolve(sb_cli *cli)
         print_text(cli, r);
 done:
     json_decref(r->tried);
+    json_decref(r->failures);
     sb_text_fini(&r->story);
     sb_text_fini(&r->url);
     sb_free(r);
@@ -237,6 +240,13 @@ static void take_addresses(resolution *r, const sb_asked *asked)
 static void tell_tried(resolution *r, const sb_asked *asked)
 {
     char type[16], lead[SB_NAME_TEXT_MAX + 32], name[SB_NAME_TEXT_MAX];
+    sb_outcome outcome = sb_asked_outcome(asked);
+    if (is_failure(outcome))
+        json_array_append_new(r->failures,
+                              json_pack("{s:o, s:s, s:s, s:o}", "name",
+                                        sb_view_name(&asked->question.name), "type",
+                                        sb_type_text(asked->question.type, type), "status",
+                                        sb_status_word(outcome), "ede", sb_json_ede(asked)));
     (void)snprintf(lead, sizeof lead, "    %s%s%-5s",
                    r->several ? sb_name_text(&asked->question.name, name) : "",
                    r->several ? " " : "", sb_type_text(asked->question.type, type));
@@ -249,7 +259,6 @@ static void tell_tried(resolution *r, const sb_asked *asked)
         return;
     sb_json_add_tried(r->tried, asked);
     sb_text_rungs(asked, lead, &r->story);
-    sb_outcome outcome = sb_asked_outcome(asked);
     if (is_failure(outcome)) { /* and why nobody was asked, when nobody was */
         bool down = outcome == SB_OUTCOME_UNREACHABLE && asked->reply.ede != SB_EDE_CACHED_ERROR;
         const char *nobody = down ? "every server is known to be down; " : "no server was asked; ";
@@ -361,6 +370,8 @@ static void print_json(sb_cli *cli, const resolution *r)
     json_object_set_new(object, "daemon", sb_cli_json_daemon(cli));
     if (r->count == 0)
         json_object_set_new(object, "error", json_string(sentence_of(r->status)));
+    if (r->count == 0 && json_array_size(r->failures) > 0)
+        json_object_set(object, "failures", r->failures);
     if (r->passed)
         json_object_set_new(object, "pass_through", json_true());
     sb_cli_json(object);

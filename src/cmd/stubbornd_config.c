@@ -25,6 +25,7 @@ sb_status sb_daemon_config(sb_env *env, const char *path, const sb_settings **re
     sb_status status = load_file(env, path, settings, why);
     if (status == SB_OK)
         status = sb_settings_env(settings, get_variable, NULL, why);
+    sb_settings_env_unread(settings, environ);
     if (status == SB_OK && drop_absent_addresses(settings) != SB_OK)
         status = sb_why_set(why, SB_NOMEM, "no memory for the configuration");
     if (status == SB_OK)

@@ -304,7 +304,10 @@ static sb_status open_control(sb_daemon *d, sb_why *why)
 {
     if (!d->settings->listen.control[0])
         return SB_OK;
+    const char *config = d->config_path ? d->config_path : SB_CONFIG_DEFAULT;
     sb_control_options options = {.engine = d->engine,
+                                  .pid = getpid(),
+                                  .config = access(config, F_OK) == 0 ? config : NULL,
                                   .path = d->settings->listen.control,
                                   .uid = geteuid(),
                                   .group = d->rights.control.group,

@@ -213,6 +213,9 @@ SB_MUST_USE sb_status sb_settings_env(sb_settings *settings, sb_getenv *get, voi
  */
 SB_MUST_USE sb_status sb_settings_env_leniently(sb_settings *settings, sb_getenv *get,
                                                 void *context, sb_why *why);
+/* A warning for each variable STUBBORN_… of the list (NULL ends it) that nothing reads: a misspelt
+ * one would be silently without effect. */
+void sb_settings_env_unread(sb_settings *settings, char *const *variables);
 /* Sorts, derives views, merges name rules of one match, checks cross-field rules (non-loopback DNS
  * address without allow, protected…). */
 SB_MUST_USE sb_status sb_settings_freeze(sb_settings *settings, sb_why *why);

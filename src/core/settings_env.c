@@ -54,6 +54,28 @@ sb_status sb_settings_env_leniently(sb_settings *settings, sb_getenv *get, void 
     return take_all(settings, get, context, true, why);
 }
 
+void sb_settings_env_unread(sb_settings *settings, char *const *variables)
+{
+    /* STUBBORN_BUILD is of the Makefile and of the demonstration. */
+    static const char *const known[] = {"STUBBORN_CONFIG",   "STUBBORN_SERVERS", "STUBBORN_SOCKET",
+                                        "STUBBORN_FALLBACK", "STUBBORN_LOG",     "STUBBORN_BUILD"};
+    for (; variables && *variables; variables++) {
+        const char *text = *variables;
+        size_t size = strcspn(text, "=");
+        bool read = strncmp(text, "STUBBORN_", 9) != 0 || text[size] == '\0';
+        for (size_t i = 0; i < SB_ARRAY_SIZE(known) && !read; i++)
+            read = size == strlen(known[i]) && memcmp(text, known[i], size) == 0;
+        if (read)
+            continue;
+        sb_why sentence;
+        (void)sb_why_set(&sentence, SB_INVALID,
+                         "the variable %.*s is read by nobody; there are STUBBORN_CONFIG, "
+                         "STUBBORN_SERVERS, STUBBORN_SOCKET, STUBBORN_FALLBACK and STUBBORN_LOG",
+                         (int)(size < 64 ? size : 64), text);
+        sb_settings_warn(settings, sentence.text);
+    }
+}
+
 static sb_status take_all(sb_settings *settings, sb_getenv *get, void *context, bool lenient,
                           sb_why *why)
 {

@@ -61,6 +61,7 @@ sb_status sb_control_new(const sb_control_options *options, sb_control **ret, sb
     control->env = sb_engine_env(options->engine);
     control->options = *options;
     control->options.path = NULL;
+    control->since = sb_env_now(control->env);
     sb_list_init(&control->clients);
     if (options->path && options->path[0]) {
         sb_listen_options listen = {.path = options->path,

@@ -16,6 +16,8 @@ typedef struct sb_control_options {
     const char *path;
     uint32_t uid;  /* the daemon's */
     int64_t group; /* resolved control group; -1 none */
+    int64_t pid;
+    const char *config; /* the file the configuration came from; outlives; NULL none */
     /* Reload of the configuration, done by the command; the keys that changed and wait for the next
      * start are added, a blank behind each. */
     sb_status (*reload)(void *context, sb_text *ret_waiting, sb_why *why);

@@ -15,6 +15,7 @@ struct sb_control {
     sb_engine *engine;
     sb_env *env;
     sb_control_options options; /* path is not kept */
+    sb_ns since;                /* when it was made: with the daemon */
     sb_socket listener;
     sb_list clients; /* least recently active first */
     unsigned client_count;
@@ -28,7 +29,7 @@ typedef struct sb_control_request {
     sb_control *control;
     json_t *body;
     int64_t uid; /* who asks; -1: not known */
-    bool names; /* may be shown; set by sb_control_run */
+    bool names;  /* may be shown; set by sb_control_run */
     bool failed;
     json_t *result;
     sb_control_work *work; /* NULL: done */

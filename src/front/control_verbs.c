@@ -192,8 +192,7 @@ static void audit(const sb_control_request *request, const char *name, const cha
         sb_log(CONTROL, WARN, "refused", "verb=%s%s uid=%lld reason=%s", name, details,
                (long long)request->uid, SB_Q(refused));
     else
-        sb_log(CONTROL, INFO, "done", "verb=%s%s uid=%lld", name, details,
-               (long long)request->uid);
+        sb_log(CONTROL, INFO, "done", "verb=%s%s uid=%lld", name, details, (long long)request->uid);
     sb_text_fini(&line);
 }
 
@@ -216,8 +215,14 @@ static bool refuse(sb_control_request *request, const char *sentence)
 
 static bool run_status(sb_control_request *request)
 {
-    request->result =
-        json_pack("{s:o}", "status", sb_view_status(request->control->engine, request->names));
+    const sb_control *control = request->control;
+    json_t *status = sb_view_status(control->engine, request->names);
+    json_object_set_new(status, "process",
+                        json_pack("{s:I, s:I, s:o}", "pid", (json_int_t)control->options.pid,
+                                  "uptime_s",
+                                  (json_int_t)((sb_env_now(control->env) - control->since) / SB_S),
+                                  "config", sb_view_string(control->options.config)));
+    request->result = json_pack("{s:o}", "status", status);
     return true;
 }
 

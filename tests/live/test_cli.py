@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -176,7 +177,10 @@ def help_and_completions():
     for words in (("cache", "--help"), ("help", "cache")):
         said = cli(*words)
         equal((said.code, said.err), (OK, ""), str(words))
-        check("cache list" in said.out and "(not there yet)" in said.out, said.out)
+        check("cache list" in said.out and "cache obey" in said.out, said.out)
+    for line in cli("help").lines:
+        if line.split()[:1] == ["doctor"] or line.split()[:1] == ["exec"]:
+            check("(not there yet)" in line, line)
     for words in (("help",), ("help", "cache"), ("pin", "--help"), ("--help",)):
         check(cli(*words, "--json").json["commands"], str(words))
     check("_stubborn" in cli("completion", "bash", "--json").json["script"], "completion --json")
@@ -355,6 +359,10 @@ def total_failure():
         equal((found.json["addresses"], found.json["source"]), ([], None), "nothing")
         check(found.json["tried"] and set(found.json["tried"][0]) ==
               {"name", "type", "strategy", "server", "result", "ms"}, str(found.json))
+        why = found.json["failures"]
+        equal([(f["name"], f["type"]) for f in why], [("f.example", "A"), ("f.example", "AAAA")],
+              "failures")
+        check(all(f["status"] and f["ede"]["code"] and f["ede"]["purpose"] for f in why), str(why))
         said = a.cli("resolve", "http://u:p@f.example/x", "--pass-through", "--timeout", "2s")
         equal((said.code, said.lines), (OK, ["http://u:p@f.example/x"]), "passed through")
         check("passed through" in said.err and "u:p" not in said.err, said.err)
@@ -464,6 +472,11 @@ def mistakes_in_the_configuration():
         d.write_config()
         said = cli("status", config=d.path, env={"DNS_TIMEOUT": "abc"})
         check(said.code == OK and "DNS_TIMEOUT" in said.err, said.err)
+        said = cli("status", config=d.path, env={"STUBBORN_SERVER": "192.0.2.1"})
+        check(said.code == OK and "STUBBORN_SERVER is read by nobody" in said.err, said.err)
+        equal(said.err.count("\n"), 1, said.err)
+        said = cli("config", "check", d.path, "--json", env={"STUBBORN_SERVER": "192.0.2.1"})
+        equal((said.code, len(said.json["warnings"])), (OK, 1), "config check")
         said = cli("status", config=d.path, env={"STUBBORN_SOCKET": "rel"})
         check(said.code == USAGE and "STUBBORN_SOCKET" in said.err, said.err)
 
@@ -564,6 +577,12 @@ def emergency():
         equal(found.code, DEGRADED, "exit")
         equal((found.json["addresses"], found.json["source"]), (["10.1.2.3", "10.1.2.4"],
                                                                 "emergency"), "emergency")
+    with BadServer() as server, Alone([server], "names: [{match: n.example, emergency: [10.1.2.5],"
+                                                " protect_confirm: 1s}]") as a:
+        server.record("n.example", "nxdomain")  # denied, though never known: doubted
+        found = a.cli("resolve", "n.example", "--json", "--strict")
+        equal((found.code, found.json["addresses"], found.json["source"], found.json["age_s"]),
+              (DEGRADED, ["10.1.2.5"], "emergency", None), "denied")
 
 
 def control():
@@ -580,6 +599,10 @@ def control():
             equal((said.code, said.err), (OK, ""), str(words))
             check(said.out, str(words))
             check(isinstance(say(*words, "--json").json, dict), str(words))
+        process = say("status", "--json").json["process"]
+        equal((process["pid"], process["config"]), (d.process.pid, d.path), "process")
+        check(0 <= process["uptime_s"] < 100, str(process))
+        check(f"process {d.process.pid}, up " in say("status").out, "status")
         equal(say("health", "--json").json["status"], "healthy", "health")
         equal(say("upstreams", "--json").json["upstreams"][0]["address"],
               f"127.0.0.1:{server.port}", "upstreams")
@@ -662,6 +685,32 @@ def control():
         server.set("closed")
         until(lambda: say("resolve", "z1.example", "--timeout", "2s").code == FAILED and
               say("upstreams", "--json").json["upstreams"][0]["breaker"] != "closed", "breaker")
+        found = say("resolve", "z2.example", "--json").json  # why, though nobody could be asked
+        equal([(t["type"], t["strategy"], t["result"]) for t in found["tried"]],
+              [("A", "wire", "skipped"), ("AAAA", "wire", "skipped")], "tried")
+        equal({f["ede"]["code"] for f in found["failures"]}, {23}, str(found))
+        check("marked down" in found["failures"][0]["ede"]["text"], str(found))
+        found = say("explain", "z3.example", "A", "--json").json["questions"][0]
+        equal((found["tried"][-1]["strategy"], found["ede"]), ("wire", 23), str(found))
+
+
+def control_half_closed():
+    """Who ends his side after the requests still gets the whole of large replies"""
+    with BadServer() as server, Daemon([server], workers=0) as d:
+        d.start()
+        for i in range(1000):
+            check(d.ask(f"name-{i}.half.example"), "learned")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.settimeout(PATIENCE_S)
+            s.connect(os.path.join(os.path.dirname(d.socket), "stubborn.ctl"))
+            s.sendall(b'{"verb":"cache-list"}\n' * 20)
+            s.shutdown(socket.SHUT_WR)
+            data = b""
+            while more := s.recv(65536):
+                data += more
+        replies = [json.loads(line) for line in data.splitlines()]
+        equal(len(replies), 20, "replies")
+        check(all(len(r["entries"]) > 500 for r in replies), "entries")
 
 
 def no_daemon():
@@ -721,5 +770,5 @@ if __name__ == "__main__":
          read_beside_another, a_verdict_stands, total_failure, interrupted, deadline,
          families_and_search, search_order,
          mistakes_in_the_configuration, a_hung_daemon, whom_it_asks, another_user,
-         emergency, control, no_daemon,
+         emergency, control, control_half_closed, no_daemon,
          config_check])

@@ -125,6 +125,26 @@ def cache_damaged():
             serves(d)
 
 
+def cache_damaged_in_the_middle():
+    """What of a cache file was damaged is told in one line; so is an empty one"""
+    with BadServer() as server, Daemon([server], workers=0) as d:
+        taught(server, d)
+        with open(d.cache, "r+b") as f:
+            data = f.read()
+            used = [at for at in range(0, len(data), 4096) if any(data[at:at + 4096])]
+            f.seek(used[len(used) // 2])
+            f.write(os.urandom(4096 * (len(used) // 2)))
+        d.start()
+        until(lambda: 'msg="damaged entries dropped"' in d.log_tail(), "damage is told")
+        equal(d.log_tail().count("damaged entries dropped"), 1, "once")
+        serves(d)
+        d.end()
+        os.truncate(d.cache, 0)
+        d.start()
+        check("it was empty" in d.log_tail(), d.log_tail())
+        serves(d)
+
+
 def cache_of_others():
     """A cache file of garbage, a link, another owner: one warning, service goes on"""
     def garbage(d):
@@ -483,6 +503,7 @@ def environment():
 
 if __name__ == "__main__":
     run([port_in_use, second_daemon, socket_without_permission, abandoned_socket, cache_damaged,
+         cache_damaged_in_the_middle,
          cache_of_others, cache_locked, cache_lock_is_freed, cache_read_only,
          cache_full_disk, cache_cut_while_mapped,
          reload_good_and_bad, allow_list, allow_is_required, modes, reload_rights,
