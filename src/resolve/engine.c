@@ -476,6 +476,19 @@ static bool is_private(const sb_ctx *ctx, const sb_asked *asked, const sb_answer
     return sb_scoped_known(ctx, &other);
 }
 
+/* Public, but with nothing in common with what was good before the move: for its network alone.
+ * What has been denied for everywhere since is not good any more. */
+static bool is_tentative(const sb_engine *e, const sb_ctx *ctx, const sb_asked *asked,
+                         const sb_answer *answer)
+{
+    sb_l1_key key = {.question = &asked->question, .view = asked->view};
+    sb_l1_entry twin;
+    if (!sb_mobility_contradicts(ctx, asked, answer))
+        return false;
+    return sb_l1_find(sb_l1_reader_of(e->l1), &key, e->scratch, &twin) != SB_OK ||
+           twin.kind == SB_KIND_POSITIVE;
+}
+
 static void remove_twin(sb_engine *e, const sb_l1_key *key)
 {
     sb_status status = sb_l1_remove(e->l1, key);
@@ -497,8 +510,7 @@ static unsigned place_answer(sb_engine *e, const sb_ctx *ctx, const sb_asked *as
     bool has_twin = sb_l1_find(sb_l1_reader_of(e->l1), key, e->scratch, &twin) == SB_OK;
     if (private && has_twin && twin.network != 0 && sb_scope_same(twin.network, network))
         remove_twin(e, key);
-    bool tentative = !private && (!has_twin || twin.kind == SB_KIND_POSITIVE) &&
-                     sb_mobility_contradicts(ctx, asked, answer);
+    bool tentative = !private && is_tentative(e, ctx, asked, answer);
     key->network = network;
     key->view = scoped;
     if (private || tentative)
@@ -528,7 +540,8 @@ void sb_engine_learn(sb_engine *e, const sb_asked *began, const sb_answer *answe
     if (asked->view != began->view || /* its route is gone */
         sb_doubt_shuns(&ctx, asked, asked->question.type, (sb_kind)answer->kind))
         return;
-    if (sb_mobility_unsettled(e->mobility) && is_private(&ctx, asked, answer)) {
+    if (sb_mobility_unsettled(e->mobility) &&
+        (is_private(&ctx, asked, answer) || is_tentative(e, &ctx, asked, answer))) {
         if (answer->kind == SB_KIND_POSITIVE)
             sb_mobility_park(e->mobility, asked, answer, said_at);
         return; /* nobody knows yet whose it is */

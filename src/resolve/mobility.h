@@ -10,7 +10,7 @@
 #include "resolve/engine.h"
 #include "resolve/strategy.h"
 
-#define SB_PARKED_MAX 64 /* private answers that wait until it is known where they were learned */
+#define SB_PARKED_MAX 64     /* answers of one network that wait until it is known of which */
 #define SB_SIGHTINGS_MAX 256 /* addresses of which it is known who turned up on them */
 #define SB_SIGHTING_OWNERS 3 /* unrelated names on one address: a captive portal, perhaps */
 
@@ -21,11 +21,12 @@ void sb_mobility_free(sb_mobility *mobility);
 /* The network whose private answers may be served; 0: not known, or not yet. Without any network
  * it is the last one. NULL is allowed here and below. */
 uint32_t sb_mobility_network(const sb_mobility *mobility);
-/* True while that may be out of date: nothing private is learned then. */
+/* True while that may be out of date: nothing that is one network's alone is learned then. */
 bool sb_mobility_unsettled(const sb_mobility *mobility);
 /* End of the doubt window; 0 none. */
 sb_ns sb_mobility_doubt_until(const sb_mobility *mobility);
-/* A private positive answer that came while unsettled: learned when it is known where. */
+/* A positive answer, private or tentative, that came while unsettled: learned when it is known
+ * where. */
 void sb_mobility_park(sb_mobility *mobility, const sb_asked *asked, const sb_answer *answer,
                       sb_ns said_at);
 
