@@ -100,12 +100,23 @@ void oracle_moved(oracle *o, unsigned network, sb_ns settled_at)
 
 /* Some names are public on some networks; and a lie, whose address is none of a private network,
  * makes any name so. */
-void oracle_denied_elsewhere(oracle *o, unsigned key)
+static bool holds_everywhere(const oracle *o, unsigned key)
 {
     const zone_node *node = &o->z->nodes[key / 12];
     unsigned slot = key % 12 / 4;
-    bool public = !node->split_always || slot == SLOT_TXT || o->lied[node->id][slot] > 0;
-    for (unsigned n = 0; node->split && public && n < ORACLE_NETWORKS; n++)
+    return node->split && (!node->split_always || slot == SLOT_TXT || o->lied[node->id][slot] > 0);
+}
+
+void oracle_said_elsewhere(oracle *o, unsigned key)
+{
+    for (unsigned n = 0; holds_everywhere(o, key) && n < ORACLE_NETWORKS; n++)
+        o->away[n][key].fresh_until = 0;
+}
+
+void oracle_denied_elsewhere(oracle *o, unsigned key)
+{
+    oracle_said_elsewhere(o, key);
+    for (unsigned n = 0; holds_everywhere(o, key) && n < ORACLE_NETWORKS; n++)
         o->away[n][key].known = o->away[n][key].known_positive = false;
 }
 
