@@ -552,6 +552,23 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
                     (double)(last - 3600 * SB_S) / (double)SB_S);
 }
 
+/* When a denial that is shown was believed. Of a protected name it may have been said again since
+ * and doubted: the TTL it is kept with tells the age at most. */
+static sb_ns denied_when(const oracle *o, const parsed *p, const oracle_key *key)
+{
+    /* Said to this very question: the same words to another DO or CD are another denial. */
+    sb_ns now = sim_now(o->s), denied = p->said < key->said_at ? p->said : key->said_at;
+    denied = denied < now ? denied : now;
+    if (!o->z->nodes[p->id].protect || p->reply->direct || p->ttl_least_s == UINT32_MAX)
+        return denied;
+    uint32_t ttl_s = p->authority_ttl_s < o->limits.negative_ttl_max_s
+                         ? p->authority_ttl_s
+                         : o->limits.negative_ttl_max_s;
+    uint32_t age_s = ttl_s > p->ttl_least_s ? ttl_s - p->ttl_least_s : 0;
+    sb_ns kept = now - (sb_ns)age_s * SB_S - SLACK;
+    return kept < denied ? kept : denied;
+}
+
 /* An obeyed denial removes the positive for good, whatever DO and CD it was asked with; one that
  * was asked with CD, and so not validated, removes what was not validated either. A denial of the
  * whole name removes of the other types what the authority no longer stands for (RFC 4074 §4.2:
@@ -564,9 +581,7 @@ static void judge_denied(oracle *o, const parsed *p, oracle_key *key)
      * denial on this one is no word against it. */
     if (p->private_of >= 0 && p->private_of != (int)o->network)
         return;
-    /* Said to this very question: the same words to another DO or CD are another denial. */
-    sb_ns denied = p->said < key->said_at ? p->said : key->said_at;
-    denied = denied < sim_now(o->s) ? denied : sim_now(o->s);
+    sb_ns denied = denied_when(o, p, key);
     if (o->trouble || (cd && p->positive && o->z->nodes[p->id].protect))
         return; /* a denial may be shown, unbelieved, beside what was not validated */
     if (p->positive) {
