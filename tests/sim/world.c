@@ -299,7 +299,7 @@ static void limits(world *w)
         .ttl_min_s = most(a->cache.ttl_min_s, b->cache.ttl_min_s),
         .ttl_max_s = most(a->cache.ttl_max_s, b->cache.ttl_max_s),
         .negative_ttl_max_s = most(a->cache.negative_ttl_max_s, b->cache.negative_ttl_max_s),
-        .keep_least = a->cache.keep,
+        .keep_least = a->cache.keep - SB_S / SB_TICKS_PER_S, /* what the cache file tells apart */
         .keep_most = a->cache.keep,
         .stale_ttl_s = a->cache.stale_ttl_s,
         .confirm = w->o.limits.confirm,
