@@ -693,7 +693,9 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     if (!due && own && p->ttl_least_s != UINT32_MAX) {
         key->fresh_until = now + (sb_ns)p->ttl_least_s * SB_S;
         key->fresh_ttl_s = p->ttl_least_s;
-        key->fresh_seen_at = now > key->said_at ? now : key->said_at;
+        /* One that is still on its way and says something else replaces it. */
+        sb_ns heard = key->said_at < p->said_last ? key->said_at : p->said_last;
+        key->fresh_seen_at = now > heard ? now : heard;
     }
     key->seen_at = now;
     key->claim_count = p->claim_count;
