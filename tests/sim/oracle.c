@@ -75,7 +75,7 @@ void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, s
     if (key && at > key->said_at)
         key->said_at = at;
     if (key)
-        oracle_said_elsewhere(o, (unsigned)(key - o->keys));
+        oracle_said_elsewhere(o, (unsigned)(key - o->keys), p.positive);
     for (unsigned i = 0; i < p.claim_count; i++) {
         const oracle_claim *c = &p.claims[i];
         sb_ns *cell = c->negative ? &o->denied[c->id][c->version][c->slot]

@@ -121,7 +121,7 @@ void oracle_forget(oracle *o, const sb_name *name);
 /* The machine is on that network now, which is recognised by settled_at at the latest. */
 void oracle_moved(oracle *o, unsigned network, sb_ns settled_at);
 /* Something is said to that key's question, which may replace what is known on other networks. */
-void oracle_said_elsewhere(oracle *o, unsigned key);
+void oracle_said_elsewhere(oracle *o, unsigned key, bool positive);
 /* A denial of that key's name is heard: where the name is public it holds on all networks. */
 void oracle_denied_elsewhere(oracle *o, unsigned key);
 /* It is in no network / the program began anew, and looks around. */

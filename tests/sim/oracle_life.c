@@ -107,15 +107,22 @@ static bool holds_everywhere(const oracle *o, unsigned key)
     return node->split && (!node->split_always || slot == SLOT_TXT || o->lied[node->id][slot] > 0);
 }
 
-void oracle_said_elsewhere(oracle *o, unsigned key)
+void oracle_said_elsewhere(oracle *o, unsigned key, bool positive)
 {
-    for (unsigned n = 0; holds_everywhere(o, key) && n < ORACLE_NETWORKS; n++)
-        o->away[n][key].fresh_until = 0;
+    for (unsigned n = 0; o->z->nodes[key / 12].split && n < ORACLE_NETWORKS; n++) {
+        oracle_key *there = &o->away[n][key];
+        if (holds_everywhere(o, key))
+            there->fresh_until = 0;
+        /* Denials lie where all networks look: the one of there was replaced by one of here, which
+         * goes with this answer. */
+        if (positive && !there->known_positive && o->keys[key].denied_at > there->seen_at)
+            there->known = false;
+    }
 }
 
 void oracle_denied_elsewhere(oracle *o, unsigned key)
 {
-    oracle_said_elsewhere(o, key);
+    oracle_said_elsewhere(o, key, false);
     for (unsigned n = 0; holds_everywhere(o, key) && n < ORACLE_NETWORKS; n++)
         o->away[n][key].known = o->away[n][key].known_positive = false;
 }
