@@ -665,9 +665,10 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     }
     bool again = key->tentative && key->claim_count == p->claim_count &&
                  memcmp(key->claims, p->claims, sizeof key->claims) == 0;
-    /* The message to this very question: what was said to others is kept for them. */
-    key->tentative = again || (key->said_at < p->said_last ? key->said_at : p->said_last) <
-                                  o->doubt_until + SLACK;
+    /* The message to this very question: what was said to others is kept for them. It has come by
+     * now, however late it could have been. */
+    sb_ns heard = key->said_at < p->said_last ? key->said_at : p->said_last;
+    key->tentative = again || (heard < now ? heard : now) < o->doubt_until + SLACK;
     /* Elsewhere there is no more than what was known before. */
     sb_ns until = now + o->limits.keep_least;
     if (!due && !key->tentative && until > key->known_until)
@@ -694,7 +695,6 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
         key->fresh_until = now + (sb_ns)p->ttl_least_s * SB_S;
         key->fresh_ttl_s = p->ttl_least_s;
         /* One that is still on its way and says something else replaces it. */
-        sb_ns heard = key->said_at < p->said_last ? key->said_at : p->said_last;
         key->fresh_seen_at = now > heard ? now : heard;
     }
     key->seen_at = now;
