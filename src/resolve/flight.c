@@ -348,12 +348,14 @@ static uint32_t said_ago_s(const sb_flight *f, const sb_offer *offer)
 }
 
 /* A denial without SOA is not to be cached (RFC 2308 §5): it answers who asked and removes nothing,
- * but where it was doubted and confirmed. Broken forwarders say such things in an outage. */
+ * but where it was doubted and confirmed: of a name that is not protected nothing is, the doubt
+ * window only ended meanwhile. Broken forwarders say such things in an outage. */
 static sb_belief belief_of(const sb_flight *f, const sb_offer *offer)
 {
     const sb_answer *answer = offer->answer;
     bool bare = answer->kind != SB_KIND_POSITIVE && answer->flags & SB_ANSWER_NO_SOA;
-    if (bare && !f->doubted && !sb_doubts_obeyed(f->ctx.doubts, &f->asked.question.name))
+    bool confirmed = f->doubted && f->asked.policy.protect;
+    if (bare && !confirmed && !sb_doubts_obeyed(f->ctx.doubts, &f->asked.question.name))
         return SB_BELIEF_NONE;
     return offer->early ? SB_BELIEF_SHORT : offer->type_only ? SB_BELIEF_TYPE : SB_BELIEF_WHOLE;
 }
