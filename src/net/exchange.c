@@ -46,6 +46,7 @@ static void reject(sb_exchange *x, sb_reject reason);
 static void doubt(sb_exchange *x, sb_habit habit);
 static void response(sb_exchange *x, const uint8_t *bytes, size_t size);
 static bool cookie_holds(sb_exchange *x, const sb_edns *edns);
+static sb_ns round_trip(const sb_exchange *x);
 static bool asks_anew(sb_exchange *x, const sb_msg *msg);
 static void ask_again(sb_exchange *x);
 static sb_status take(sb_exchange *x, const sb_msg *msg);
@@ -131,8 +132,10 @@ static void release_followers(sb_exchange *x)
 /* A stream loses nothing, and a doubt has its time for TCP: only a datagram is worth it. */
 void sb_exchange_repeat(sb_exchange *x)
 {
-    if (sb_op_running(&x->op) && !x->following && !x->over_tcp)
-        resend_udp(x);
+    if (!sb_op_running(&x->op) || x->following || x->over_tcp)
+        return;
+    x->resend_wait *= 2; /* in place of the one that was due */
+    resend_udp(x);
 }
 
 void sb_exchange_fini(sb_exchange *x)
@@ -185,7 +188,7 @@ static void resend(sb_timer *timer)
 }
 
 /* The same bytes from the same port: whichever query is answered, however late, the answer counts.
- * The round trip is taken from the first. */
+ */
 static void resend_udp(sb_exchange *x)
 {
     sb_env *env = x->op.env;
@@ -201,6 +204,7 @@ static void resend_udp(sb_exchange *x)
         return;
     }
     sb_upstream_asked_again(x->ups, x->server, x->sent_at);
+    x->resent_at = sb_env_now(env);
     sent(x, SB_PROTOCOL_UDP);
     rearm_resend(x);
 }
@@ -223,7 +227,7 @@ static void resend_tcp(sb_exchange *x)
 
 static void rearm_resend(sb_exchange *x)
 {
-    sb_ns wait = x->resend_wait * 2;
+    sb_ns wait = x->resend_wait * (x->sends > 2 ? 2 : 1); /* one lost packet says little */
     x->resend_wait = wait > RESEND_WAIT_MOST ? RESEND_WAIT_MOST : wait;
     sb_timer_set(x->op.env, &x->resend, sb_env_now(x->op.env) + x->resend_wait);
 }
@@ -484,7 +488,7 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
         reject(x, SB_REJECT_COOKIE);
         return;
     }
-    x->rtt = sb_env_now(x->op.env) - x->sent_at;
+    x->rtt = round_trip(x);
     if (status == SB_OK) {
         x->rcode = msg.rcode;
         x->ede = sb_edns_ede(&msg.edns);
@@ -498,6 +502,17 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
         status = take(x, &msg);
     }
     sb_op_finish(&x->op, status);
+}
+
+/* Which of the queries was answered cannot be told: the last, if the server ever is so quick. Taken
+ * from the first, what was lost would count as slowness, and each time-out would be longer than the
+ * one before (Karn and Partridge, 1987). */
+static sb_ns round_trip(const sb_exchange *x)
+{
+    sb_ns now = sb_env_now(x->op.env);
+    bool by_last = !x->over_tcp && x->resent_at > x->sent_at &&
+                   now - x->resent_at >= sb_upstream_quickest(x->server);
+    return now - (by_last ? x->resent_at : x->sent_at);
 }
 
 /* False for a datagram with another cookie than ours, or with none from a server that has sent one

@@ -32,7 +32,7 @@ typedef enum sb_reject {
     SB_REJECT_COOKIE    /* right in all but the cookie: likewise */
 } sb_reject;
 
-#define SB_EXCHANGE_SENDS 3 /* of one question to one server: a packet may be lost, and another */
+#define SB_EXCHANGE_SENDS 4 /* of one question to one server: a packet may be lost, and another */
 
 typedef struct sb_exchange {
     sb_op op;            /* first: done's argument. OK: answer is set (positive or negative) */
@@ -49,6 +49,7 @@ typedef struct sb_exchange {
     sb_socket socket;     /* UDP */
     sb_conn_query tcp;
     sb_ns sent_at;
+    sb_ns resent_at; /* the last repetition of a datagram */
     uint16_t id;
     uint8_t near_misses;
     uint8_t sends;     /* queries sent so far */

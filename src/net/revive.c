@@ -6,7 +6,9 @@
 
 #define DEAD_EVERY SB_S
 #define DOUBTFUL_EVERY (100 * SB_MS)
-#define PROBE_TIMEOUT (3 * SB_S) /* nobody waits: a server that got slow may show it */
+/* Nobody waits: a server that got slow may show it. Two dead ones are looked at in turns, one a
+ * second: back within two. */
+#define PROBE_TIMEOUT (1900 * SB_MS)
 
 typedef struct probe {
     sb_exchange exchange; /* first */

@@ -278,6 +278,11 @@ static sb_ns quantile(const sb_upstream *server, unsigned permille)
     return usual ? usual : sb_latency_quantile(stream ? &server->udp : &server->stream, permille);
 }
 
+sb_ns sb_upstream_quickest(const sb_upstream *server)
+{
+    return sb_latency_quantile(&server->udp, 100) / 2;
+}
+
 sb_ns sb_upstream_hedge_delay(const sb_upstream *server)
 {
     sb_ns p95 = quantile(server, 950), median = quantile(server, 500);

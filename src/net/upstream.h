@@ -109,6 +109,9 @@ bool sb_pool_dead(const sb_upstreams *ups, const sb_pool *pool);
 /* Smoothed round trip of the server that would be asked first, 0 unknown: patience is made of it.
  */
 sb_ns sb_pool_rtt(sb_upstreams *ups, const sb_pool *pool);
+/* What no answer to a datagram of ours is ever faster than: half of the quickest tenth; 0 unknown.
+ */
+sb_ns sb_upstream_quickest(const sb_upstream *server);
 /* When a second server joins: min(p95 and a margin, 3 × median), at least 5 ms; 50 ms when unknown.
  */
 sb_ns sb_upstream_hedge_delay(const sb_upstream *server);

@@ -340,12 +340,13 @@ static void ask_server(wire *w, const sb_pool *pool, int index)
 }
 
 /* A backup tier is asked when the better one has failed or is silent, never because it is slow. A
- * stranger is silent sooner: nothing is known that it should answer quickly. */
+ * stranger is silent sooner: nothing is known that it should answer quickly. One that left all
+ * repetitions unanswered may lose packets, or be slow: a denial of the other then still waits. */
 static bool is_given_up(const wire *w, const lane *l)
 {
     const sb_upstream *server = l->exchange.server;
     sb_ns waited = sb_env_now(w->attempt.ctx->env) - l->asked_at;
-    return server->breaker != SB_BREAKER_CLOSED ||
+    return server->breaker != SB_BREAKER_CLOSED || l->exchange.sends >= SB_EXCHANGE_SENDS ||
            (!server->last_success && waited >= sb_upstream_silence(server));
 }
 
