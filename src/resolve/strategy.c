@@ -119,12 +119,19 @@ bool sb_entry_moved(const sb_ctx *ctx, const sb_l1_entry *entry)
 bool sb_scoped_known(const sb_ctx *ctx, const sb_asked *asked)
 {
     uint32_t network = sb_mobility_network(ctx->mobility);
+    sb_question question = asked->question;
     sb_l1_entry entry;
-    return network != 0 &&
-           load(ctx, &asked->question, sb_scope_view(asked->view, network), false, &entry) &&
-           entry.network == network && entry.kind == SB_KIND_POSITIVE &&
-           !(entry.flags & SB_L1_TENTATIVE) &&
-           sb_l1_freshness(&entry, sb_l1_now(ctx->l1)) != SB_DEAD;
+    for (unsigned variant = 0; network != 0 && variant < 4; variant++) {
+        question.dnssec_ok = variant & 1;
+        question.checking_disabled = variant & 2;
+        /* What was never validated vouches for those alone who want it so. */
+        if (question.checking_disabled && !asked->question.checking_disabled)
+            continue;
+        if (positive_entry(ctx, &question, sb_scope_view(asked->view, network), network, &entry) &&
+            !(entry.flags & SB_L1_TENTATIVE))
+            return true;
+    }
+    return false;
 }
 
 bool sb_question_entry(const sb_ctx *ctx, const sb_asked *asked, uint16_t type,

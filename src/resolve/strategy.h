@@ -140,7 +140,8 @@ bool sb_entry_find(const sb_ctx *ctx, const sb_question *question, uint32_t view
                    sb_l1_entry *ret_entry);
 /* Learned on another network than this: to be asked anew before it is served as fresh. */
 bool sb_entry_moved(const sb_ctx *ctx, const sb_l1_entry *entry);
-/* A positive entry for this very question that belongs to this network alone. */
+/* A positive entry of that name and type, whatever its DO (and CD, where that is asked for), that
+ * belongs to this network alone. */
 bool sb_scoped_known(const sb_ctx *ctx, const sb_asked *asked);
 /* Any positive address entry, pin or hosts line for the name, whatever its age: is it a known name?
  */
