@@ -276,8 +276,19 @@ bool sb_mobility_contradicts(const sb_ctx *ctx, const sb_asked *asked, const sb_
     return n > 0 && m > 0 && disjoint(now, n, good, m);
 }
 
-/* What was taken for this network's own word before it was suspected. */
-static void drop_taken_in(const sb_ctx *ctx, const sb_asked *asked)
+static bool says_one_of(const sb_l1_entry *entry, const sb_addr *addresses, size_t n)
+{
+    sb_addr said[32];
+    sb_answer *answer = sb_answer_of_entry(entry);
+    size_t m = answer ? sb_answer_addresses(answer, said, SB_ARRAY_SIZE(said)) : 0;
+    sb_answer_unref(answer);
+    return !disjoint(said, m, addresses, n);
+}
+
+/* What was taken for this network's own word before it was suspected; not what the network is known
+ * to say, learned once more. */
+static void drop_taken_in(const sb_ctx *ctx, const sb_asked *asked, const sb_addr *suspected,
+                          size_t n)
 {
     const sb_mobility *m = ctx->mobility;
     sb_question question = asked->question;
@@ -288,7 +299,8 @@ static void drop_taken_in(const sb_ctx *ctx, const sb_asked *asked)
         question.dnssec_ok = variant & 1;
         question.checking_disabled = variant & 2;
         if (sb_l1_find(sb_l1_reader_of(ctx->l1), &key, ctx->scratch, &entry) != SB_OK ||
-            entry.life.learned < window)
+            entry.life.learned < window ||
+            (!(entry.flags & SB_L1_TENTATIVE) && !says_one_of(&entry, suspected, n)))
             continue;
         sb_status status = sb_l1_remove(m->engine->l1, &key);
         (void)status; /* it was there */
@@ -319,7 +331,7 @@ bool sb_mobility_suspects(const sb_ctx *ctx, const sb_asked *asked, const sb_ans
     *ret_reason = turned ? "a public name turned private just after a network change"
                          : "many names turned up on one address just after a network change";
     sb_count(ctx->stats, SB_COUNT_NETWORK_SUSPECTED);
-    drop_taken_in(ctx, asked);
+    drop_taken_in(ctx, asked, now, n);
     return true;
 }
 
