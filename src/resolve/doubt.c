@@ -3,6 +3,8 @@
  *
  * The judgement is verdict.h's. Nobody waits for a look at an address but where it decides. Loop
  * thread. */
+#include <limits.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "dns/rdata.h"
@@ -193,14 +195,31 @@ static void exchange_done(sb_op *op)
         conclude(d);
 }
 
-/* Some server of the same route that has not spoken yet; -1 when nobody can be asked now. */
+/* The tier that spoke; where the pool was changed since, its first. */
+static unsigned tier_of(const sb_pool *pool, const sb_addr *first)
+{
+    unsigned tier = UINT_MAX;
+    for (unsigned i = 0; i < pool->count; i++) {
+        if (sb_addr_equal(&pool->servers[i]->addr, first))
+            return pool->tiers[i];
+        if (pool->tiers[i] < tier)
+            tier = pool->tiers[i];
+    }
+    return tier;
+}
+
+/* Some server of the same route that has not spoken yet and is of no higher tier; -1 when nobody
+ * can be asked now. A higher tier may see another world, and is asked when the better one has
+ * failed: what it says is no second opinion, and the names of the inside are no business of the
+ * outside. */
 static int second_server(const sb_ctx *ctx, const sb_pool *pool, const sb_addr *first,
                          sb_second *ret_second)
 {
     uint64_t used = 0;
+    unsigned tier = tier_of(pool, first);
     *ret_second = SB_SECOND_NONE;
     for (unsigned i = 0; i < pool->count && i < 64; i++) {
-        if (sb_addr_equal(&pool->servers[i]->addr, first))
+        if (pool->tiers[i] > tier || sb_addr_equal(&pool->servers[i]->addr, first))
             used |= UINT64_C(1) << i;
         else
             *ret_second = SB_SECOND_SILENT;
