@@ -613,6 +613,8 @@ static void print_pins(const json_t *reply)
         if (pinned)
             printf(", DNS %s%s", text_of(life, "dns"),
                    json_is_true(json_object_get(life, "dns_was_wrong")) ? " (was not right)" : "");
+        if (json_is_true(json_object_get(life, "aside")))
+            printf(", aside: the DNS is served");
         else if (json_is_true(json_object_get(life, "over")))
             printf(", over");
         printf("\n");

@@ -113,7 +113,7 @@ json_t *sb_view_explain(sb_engine *engine, const sb_name *name, uint16_t type)
     bool pinned = sb_engine_pin_of(engine, &question.name, &pin);
     sb_freshness best = SB_DEAD;
     json_t *cache = variants(engine, &question, pool->view, &best);
-    const char *next = outlook(engine, &question, pool, pinned, best);
+    const char *next = outlook(engine, &question, pool, pinned && !pin.aside, best);
     sb_answer *known = known_answer(engine, &question, pool->view);
     const sb_answer *answers[1] = {known};
     json_t *endpoints = sb_view_endpoints(engine, answers, 1, &policy);

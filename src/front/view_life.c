@@ -21,14 +21,14 @@ static bool add_custody(void *context, const sb_custody_info *info)
 {
     json_t *list = context;
     json_array_append_new(
-        list, json_pack("{s:o, s:s, s:s, s:s, s:b, s:o, s:o, s:b, s:o, s:I}", "name",
+        list, json_pack("{s:o, s:s, s:s, s:s, s:b, s:o, s:o, s:b, s:b, s:o, s:I}", "name",
                         sb_view_name(&info->name), "kind", info->emergency ? "emergency" : "pin",
                         "life", sb_liveness_text((sb_liveness)info->life), "dns",
                         sb_dns_word_text(info->dns), "dns_was_wrong", info->wrong_seen,
                         "dns_right_s", info->right_for > 0 ? seconds(info->right_for) : json_null(),
-                        "for_s", seconds(info->for_ns), "over", info->over, "used_s",
-                        info->used_before >= 0 ? seconds(info->used_before) : json_null(), "uses",
-                        (json_int_t)info->uses));
+                        "for_s", seconds(info->for_ns), "over", info->over, "aside", info->aside,
+                        "used_s", info->used_before >= 0 ? seconds(info->used_before) : json_null(),
+                        "uses", (json_int_t)info->uses));
     return true;
 }
 

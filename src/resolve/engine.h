@@ -90,6 +90,7 @@ typedef struct sb_pin_info {
     sb_name name;
     sb_addr addresses[16];
     size_t count;
+    bool aside;  /* the DNS is served in its place; sb_engine_pin_of alone says so */
     sb_ns until; /* instant of this boot; SB_NEVER */
 } sb_pin_info;
 bool sb_engine_each_pin(sb_engine *engine, bool (*visit)(void *context, const sb_pin_info *),
@@ -111,6 +112,7 @@ typedef struct sb_custody_info {
     bool emergency; /* else a pin */
     bool over;      /* emergency_for has passed */
     bool wrong_seen;
+    bool aside;   /* the DNS is served in its place */
     uint8_t dns;  /* sb_dns_word; of pins */
     uint8_t life; /* sb_liveness of its addresses */
     sb_ns for_ns, right_for;
@@ -128,7 +130,9 @@ bool sb_engine_each_custody(sb_engine *engine, bool (*visit)(void *, const sb_cu
     X(SERVED, "served")       /* emergency addresses began to serve */                             \
     X(RESTS, "rests")         /* and are not needed any more */                                    \
     X(DEAD, "dead")                                                                                \
-    X(ALIVE, "alive")
+    X(ALIVE, "alive")                                                                              \
+    X(ASIDE, "aside")     /* dead, while the address of the DNS lives: the DNS is served */        \
+    X(RESUMED, "resumed") /* and the pin again */
 typedef enum sb_deed {
 #define SB_DEED_ENUM(id, text) SB_DEED_##id,
     SB_DEED_TABLE(SB_DEED_ENUM)

@@ -389,6 +389,7 @@ bool sb_engine_pin_of(sb_engine *engine, const sb_name *name, sb_pin_info *ret_p
     question.type = SB_TYPE_AAAA;
     if (!add_pinned(engine, &question, &pin) && !found)
         return false;
+    pin.aside = sb_pins_aside(&engine->pins, &question.name);
     *ret_pin = pin;
     return true;
 }

@@ -1,9 +1,8 @@
 /* Strategy pin: addresses an operator set over the DNS, until their end. They lie in the cache
  * file, under a view of their own, so that they survive restarts and reach readers; the engine
  * writes them, this reads. Loop thread. */
-#include "resolve/strategy.h"
-
 #include "dns/rdata.h"
+#include "resolve/pins.h"
 
 static bool pin_applies(const sb_ctx *ctx, const sb_asked *asked)
 {
@@ -26,6 +25,8 @@ static bool pin_look(const sb_ctx *ctx, const sb_asked *asked, sb_offer *ret_off
         return false;
     sb_tick now = sb_l1_now(ctx->l1);
     if (!(entry.flags & SB_L1_PINNED) || now >= entry.life.due)
+        return false;
+    if (sb_pins_aside(ctx->pins, &question.name))
         return false;
     sb_answer *answer = NULL;
     if (!service)

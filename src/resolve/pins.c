@@ -23,6 +23,7 @@ static void tend(sb_engine *e, sb_custody *c);
 static void walk(sb_engine *e);
 static void take_word(sb_engine *e, sb_custody *c, unsigned family, const sb_answer *answer);
 static void watch_life(sb_engine *e, sb_custody *c, const sb_addr *addrs, size_t n);
+static void resume(sb_engine *e, sb_custody *c, const char *reason);
 
 const char *sb_deed_text(unsigned deed)
 {
@@ -146,6 +147,7 @@ static void describe(const sb_engine *e, const sb_custody *c, sb_custody_info *r
                              .emergency = c->kind == SB_CUSTODY_EMERGENCY,
                              .over = c->over,
                              .wrong_seen = c->wrong_seen,
+                             .aside = c->aside,
                              .dns = word,
                              .life = c->life,
                              .for_ns = now - c->since,
@@ -219,6 +221,7 @@ void sb_pins_moved(sb_engine *e)
         c->right_since = c->replaced_since = 0;
         c->found_count = 0;
         c->next_at = sb_env_now(e->env);
+        resume(e, c, "the network is another");
     }
 }
 
@@ -257,6 +260,12 @@ void sb_pins_heard(sb_engine *e, const sb_asked *asked, const sb_answer *answer)
         take_word(e, c, q->type == SB_TYPE_AAAA, answer);
 }
 
+bool sb_pins_aside(const sb_pins *pins, const sb_name *name)
+{
+    const sb_custody *c = pins->map.count > 0 ? find(pins, name, SB_CUSTODY_PIN) : NULL;
+    return c && c->aside;
+}
+
 bool sb_pins_emergency_over(const sb_pins *pins, const sb_asked *asked, sb_ns now)
 {
     const sb_custody *c = asked->policy.emergency_for > 0
@@ -290,8 +299,10 @@ static sb_custody *obtain(sb_engine *e, const sb_name *name, sb_custody_kind kin
     if (c)
         return c;
     if (pins->map.count >= SB_CUSTODIES_MAX) {
+        sb_custody *oldest = sb_container_of(pins->by_age.next, sb_custody, age);
         sb_count(&e->stats, SB_COUNT_LIMIT_CUSTODIES);
-        drop(pins, sb_container_of(pins->by_age.next, sb_custody, age));
+        resume(e, oldest, "too many are watched");
+        drop(pins, oldest);
     }
     if (!(c = sb_new(sb_custody)))
         return NULL;
@@ -329,7 +340,7 @@ static void tell(sb_engine *e, const sb_name *name, sb_custody_kind kind, sb_dee
         (sb_event){.type = SB_EVENT_PIN, .name = sb_name_digest(name), .a = deed, .b = kind});
     const char *quoted_name = sb_log_escape(quoted, sizeof quoted, sb_name_text(name, text));
     const char *what = kind == SB_CUSTODY_PIN ? "pin" : "emergency";
-    if (deed == SB_DEED_EXPIRED || deed == SB_DEED_DEAD)
+    if (deed == SB_DEED_EXPIRED || deed == SB_DEED_DEAD || deed == SB_DEED_ASIDE)
         sb_log(RESOLVE, WARN, "addresses by hand", "name=%s what=%s deed=%s reason=\"%s\"",
                quoted_name, what, sb_deed_text(deed), reason);
     else
@@ -393,6 +404,45 @@ static void withdraw(sb_engine *e, const sb_name *take_name, const char *reason)
         tell(e, &name, SB_CUSTODY_PIN, SB_DEED_WITHDRAWN, reason);
 }
 
+/* From aside. What readers have taken for theirs meanwhile is not any more. */
+static void resume(sb_engine *e, sb_custody *c, const char *reason)
+{
+    if (!c->aside)
+        return;
+    c->aside = false;
+    c->replaced_since = 0;
+    sb_l1_bump_policy(e->l1, e->settings->hash, NULL);
+    tell(e, &c->name, SB_CUSTODY_PIN, SB_DEED_RESUMED, reason);
+}
+
+/* Maintenance of the pinned server is no reason to forget what the operator said: the DNS may be
+ * wrong, and is served for as long only as its address alone is known to live. */
+static void weigh_life(sb_engine *e, sb_custody *c)
+{
+    sb_ns now = sb_env_now(e->env);
+    uint16_t port = asked_of(e, &c->name, SB_TYPE_A).policy.port;
+    sb_liveness theirs = port > 0 && c->found_count > 0
+                             ? sb_endpoints_life_of(e->endpoints, c->found, c->found_count, port)
+                             : SB_LIVENESS_UNKNOWN;
+    bool dead = c->life != SB_LIVENESS_UNKNOWN && c->life != SB_LIVENESS_ALIVE;
+    if (c->aside) {
+        if (!dead)
+            resume(e, c, "its addresses answer");
+        else if (port == 0 || c->found_count == 0)
+            resume(e, c, "nothing else is known to live");
+        else if (theirs != SB_LIVENESS_ALIVE && theirs != SB_LIVENESS_UNKNOWN)
+            resume(e, c, "those of the DNS are dead too");
+    } else if (!dead || theirs != SB_LIVENESS_ALIVE) {
+        c->replaced_since = 0;
+    } else if (c->replaced_since == 0) {
+        c->replaced_since = now;
+    } else if (now - c->replaced_since >= SB_PIN_ASIDE_AFTER) {
+        c->aside = true;
+        tell(e, &c->name, SB_CUSTODY_PIN, SB_DEED_ASIDE,
+             "its addresses are dead, those of the DNS live");
+    }
+}
+
 static void tend_pin(sb_engine *e, sb_custody *c)
 {
     sb_addr addrs[SB_LOOKS_MAX];
@@ -412,19 +462,7 @@ static void tend_pin(sb_engine *e, sb_custody *c)
         withdraw(e, &c->name, "the DNS gives its addresses again");
         return;
     }
-    uint16_t port = asked_of(e, &c->name, SB_TYPE_A).policy.port;
-    bool replaced =
-        port > 0 && c->life != SB_LIVENESS_UNKNOWN && c->life != SB_LIVENESS_ALIVE &&
-        c->found_count > 0 &&
-        sb_endpoints_life_of(e->endpoints, c->found, c->found_count, port) == SB_LIVENESS_ALIVE;
-    if (!replaced)
-        c->replaced_since = 0;
-    else if (c->replaced_since == 0)
-        c->replaced_since = now;
-    else if (now - c->replaced_since >= SB_PIN_RIGHT_FOR) {
-        withdraw(e, &c->name, "its addresses are dead, those of the DNS live");
-        return;
-    }
+    weigh_life(e, c);
     for (unsigned family = 0; family < SB_ARRAY_SIZE(types); family++)
         ask_dns(e, c, family);
 }
@@ -486,6 +524,18 @@ static bool is_among(const sb_addr *addr, const sb_addr *addrs, size_t n)
     return false;
 }
 
+/* In place of those of that family. */
+static void take_found(sb_custody *c, unsigned family, const sb_addr *addrs, size_t n)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < c->found_count; i++)
+        if ((c->found[i].family == SB_FAMILY_6) != (family == 1))
+            c->found[kept++] = c->found[i];
+    for (size_t i = 0; i < n && kept < SB_LOOKS_MAX; i++)
+        c->found[kept++] = addrs[i];
+    c->found_count = kept;
+}
+
 /* The DNS is right where every pinned address of the family is among its own. */
 static void take_word(sb_engine *e, sb_custody *c, unsigned family, const sb_answer *answer)
 {
@@ -508,13 +558,9 @@ static void take_word(sb_engine *e, sb_custody *c, unsigned family, const sb_ans
     if (own == 0)
         word = SB_DNS_UNKNOWN;
     c->dns[family] = (uint8_t)word;
-    if (word == SB_DNS_DIFFERS) {
-        c->found_count = 0;
-        for (size_t i = 0; i < m && i < SB_LOOKS_MAX; i++)
-            c->found[c->found_count++] = said[i];
-    } else if (own > 0) {
-        c->found_count = 0;
-    }
+    /* What it gave last may live on though it fails now. */
+    if (own > 0 && word != SB_DNS_FAILS)
+        take_found(c, family, said, word == SB_DNS_DIFFERS ? m : 0);
     bool right = true, any = false;
     for (unsigned f = 0; f < 2; f++) {
         any |= c->dns[f] != SB_DNS_UNKNOWN;

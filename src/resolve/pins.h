@@ -2,9 +2,10 @@
  * live, what the DNS says meanwhile, its end, and a trail of all that.
  *
  * A pin ends at its time, by the operator, or by itself once the DNS, seen wrong before, is right
- * again; emergency addresses rest once the DNS answers, and end after `emergency_for`. The pins
- * themselves lie in the cache file; what is kept here goes with the process: a pin from before a
- * restart is found by a bounded walk and watched from then on. Loop thread. */
+ * again. While its addresses are dead and those of the DNS live it steps aside; emergency addresses
+ * rest once the DNS answers, and end after `emergency_for`. The pins themselves lie in the cache
+ * file; what is kept here goes with the process: a pin from before a restart is found by a bounded
+ * walk and watched from then on. Loop thread. */
 #ifndef SB_RESOLVE_PINS_H
 #define SB_RESOLVE_PINS_H
 
@@ -18,6 +19,8 @@
 #define SB_TRAIL_MAX 128     /* deeds remembered; the oldest goes */
 /* The DNS has to be right for that long before a pin withdraws itself. */
 #define SB_PIN_RIGHT_FOR (30 * SB_S)
+/* Its addresses are dead and those of the DNS live for that long before a pin steps aside. */
+#define SB_PIN_ASIDE_AFTER (30 * SB_S)
 #define SB_PIN_LOOK_EVERY (10 * SB_S)
 
 typedef enum sb_custody_kind { SB_CUSTODY_PIN, SB_CUSTODY_EMERGENCY } sb_custody_kind;
@@ -32,13 +35,14 @@ typedef struct sb_custody {
     uint8_t life;         /* sb_liveness of its addresses, last told */
     bool wrong_seen;      /* the DNS was not right at some time since it began */
     bool over;            /* emergency_for has passed */
+    bool aside;           /* the DNS is served in place of the pin */
     sb_ns since;          /* it began, or was found */
     sb_ns last_used;      /* 0 never */
     sb_ns right_since;    /* 0: not now */
     sb_ns replaced_since; /* its addresses are dead and those of the DNS live since; 0: not so */
     sb_ns next_at;
     uint64_t uses;
-    sb_addr found[SB_LOOKS_MAX]; /* of the DNS, where it differs */
+    sb_addr found[SB_LOOKS_MAX]; /* of the DNS, where it differs, or did before it failed */
     unsigned found_count;
 } sb_custody;
 
@@ -61,6 +65,8 @@ void sb_pins_tick(sb_engine *engine);
 void sb_pins_used(sb_engine *engine, const sb_question *question, const sb_offer *offer);
 /* What a flight brought: an answer of the DNS, or NULL for a failure or a denial not believed. */
 void sb_pins_heard(sb_engine *engine, const sb_asked *asked, const sb_answer *answer);
+/* The name (folded) is pinned, but the DNS is served meanwhile. */
+bool sb_pins_aside(const sb_pins *pins, const sb_name *name);
 /* The emergency addresses of the name have served for as long as they may. */
 bool sb_pins_emergency_over(const sb_pins *pins, const sb_asked *asked, sb_ns now);
 

@@ -708,6 +708,8 @@ static bool override_due(oracle *o, const parsed *p, uint8_t *ret_origin)
     sb_ns now = sim_now(o->s), asked = p->reply->asked_at;
     if (p->slot > SLOT_AAAA)
         return false;
+    if (o->pin_aside[p->id])
+        return false;
     if (o->pin_since[p->id] && o->pin_since[p->id] < asked && now + SLACK < o->pin_until[p->id]) {
         *ret_origin = ORIGIN_PIN;
         return true;

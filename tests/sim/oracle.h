@@ -80,6 +80,7 @@ typedef struct oracle {
     sb_ns denials_since[ZONE_NODES_MAX][3], denied_last[ZONE_NODES_MAX][3];
     bool denied_whole[ZONE_NODES_MAX][3];
     sb_ns pin_since[ZONE_NODES_MAX], pin_until[ZONE_NODES_MAX];
+    bool pin_aside[ZONE_NODES_MAX]; /* it may be served, and need not be */
     sb_ns hosts_since[ZONE_NODES_MAX],
         hosts_until[ZONE_NODES_MAX]; /* grace: edges of two seconds */
     /* The network we are on, and (bits) those the program may still take it for; it is noticed by

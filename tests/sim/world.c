@@ -11,6 +11,7 @@
 #include "net/exchange.h"
 #include "net/loop.h"
 #include "net/probe.h"
+#include "resolve/pins.h"
 
 #define WORLD_LENGTH (500 * SB_S) /* ten minutes with the recovery */
 #define RECOVERY (115 * SB_S)     /* the longest healing, with room for questions after it */
@@ -707,8 +708,8 @@ static void event(void *context, const sb_event *e)
         single_flight(w, e);
     if (e->type == SB_EVENT_NETWORK) /* what is under way climbs its ladder anew */
         memset(w->flights, 0, sizeof w->flights);
-    if (e->type == SB_EVENT_PIN && e->a == SB_DEED_WITHDRAWN)
-        world_pin_withdrawn(w, e->name);
+    if (e->type == SB_EVENT_PIN && e->b == SB_CUSTODY_PIN)
+        world_pin_deed(w, e->name, e->a);
     if (e->type == SB_EVENT_SERVER_UP)
         w->up_at = sim_now(w->s);
     if (e->type == SB_EVENT_SERVER_DOWN) {

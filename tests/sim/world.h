@@ -141,7 +141,7 @@ bool world_start_subject(world *w);
 void world_settings(world *w);
 void world_servers(world *w);
 void world_health(world *w);
-void world_pin_withdrawn(world *w, uint64_t name);
+void world_pin_deed(world *w, uint64_t name, unsigned deed);
 void world_recover(world *w);
 /* world_manners.c: case, cookies and connections of the servers; actors and dice of their own, so
  * that the rest of a world is the same without them */

@@ -473,29 +473,43 @@ static void pin(void *context, uint64_t argument)
         return;
     }
     w->o.pin_since[id] = now;
+    w->o.pin_aside[id] = false;
     w->o.pin_until[id] = duration ? now + duration : SB_NEVER / 2;
 }
 
-/* By itself, as its addresses were dead for long and the DNS's were not; the DNS never gives those
- * of a pin. What lives is looked at every ten seconds, and may have changed since. */
-void world_pin_withdrawn(world *w, uint64_t name)
+/* It steps aside as its addresses were dead for long and the DNS's were not. What lives is looked
+ * at every ten seconds, and may have changed since. */
+static void pin_aside(world *w, unsigned id)
+{
+    bool dead = false;
+    static const uint16_t types[] = {SB_TYPE_A, SB_TYPE_AAAA};
+    for (unsigned i = 0; i < SB_ARRAY_SIZE(types); i++) {
+        sb_addr addr = zone_address(ORIGIN_PIN, (uint8_t)id, 0, 1, types[i]);
+        addr.port = WORLD_PORT;
+        dead |=
+            !lived(&addr, sim_now(w->s)) || !lived(&addr, sim_now(w->s) - 2 * SB_PIN_ASIDE_AFTER);
+    }
+    if (!w->o.lives || !dead)
+        oracle_fail(&w->o, "a pin stepped aside although its addresses live");
+    w->o.pin_aside[id] = true;
+}
+
+void world_pin_deed(world *w, uint64_t name, unsigned deed)
 {
     unsigned id = 0;
     while (id < w->z.node_count && sb_name_digest(&w->z.nodes[id].name) != name)
         id++;
     if (id == w->z.node_count || w->o.pin_since[id] == 0)
         return;
-    bool dead = false;
-    static const uint16_t types[] = {SB_TYPE_A, SB_TYPE_AAAA};
-    for (unsigned i = 0; i < SB_ARRAY_SIZE(types); i++) {
-        sb_addr addr = zone_address(ORIGIN_PIN, (uint8_t)id, 0, 1, types[i]);
-        addr.port = WORLD_PORT;
-        dead |= !lived(&addr, sim_now(w->s)) || !lived(&addr, sim_now(w->s) - 2 * SB_PIN_RIGHT_FOR);
+    if (deed == SB_DEED_ASIDE) {
+        pin_aside(w, id);
+    } else if (deed == SB_DEED_RESUMED) {
+        w->o.pin_aside[id] = false;
+        if (w->o.pin_since[id] != SB_NEVER)
+            w->o.pin_since[id] = sim_now(w->s);
+    } else if (deed == SB_DEED_WITHDRAWN) {
+        oracle_fail(&w->o, "a pin withdrew itself although the DNS never gave its addresses");
     }
-    if (!w->o.lives || !dead)
-        oracle_fail(&w->o, "a pin withdrew itself although its addresses live");
-    if (w->o.pin_until[id] > sim_now(w->s))
-        w->o.pin_until[id] = sim_now(w->s);
 }
 
 static void hosts(void *context, uint64_t argument)
@@ -576,6 +590,7 @@ static void crash(void *context, uint64_t argument)
     w->evictions_seen = 0;
     sb_ns now = sim_now(w->s);
     for (unsigned id = 0; id < w->z.node_count; id++) {
+        w->o.pin_aside[id] = false;
         if (!in_file)
             w->o.pin_until[id] = w->o.pin_until[id] < now ? w->o.pin_until[id] : now;
         else if (power && w->o.pin_since[id]) { /* perhaps there, perhaps an older one again */
