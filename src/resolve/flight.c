@@ -533,6 +533,7 @@ static bool ground_flight(sb_map_node *node, void *context)
     }
     f->attempt_count = f->attempts_ended = 0;
     sb_offer_fini(&f->best);
+    sb_offer_fini(&f->early); /* another network's word */
     f->failure = SB_UNREACHABLE;
     f->failure_ede = SB_EDE_NONE;
     f->doubt = NULL;
