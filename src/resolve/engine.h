@@ -192,6 +192,10 @@ uint32_t sb_engine_network(const sb_engine *engine);
 
 /* Limits, each with a counter. */
 #define SB_FLIGHTS_MAX 4096 /* beyond: SERVFAIL for misses, stale when there is some */
+/* From here on each new flight ends the oldest one, if that has had its second: who asks for dead
+ * names without end does not keep the others out. The rest is for what ends in this turn. */
+#define SB_FLIGHTS_CROWD (SB_FLIGHTS_MAX - 256)
+#define SB_FLIGHT_LEAST SB_S
 #define SB_WAITERS_MAX 1024 /* per flight */
 #define SB_FLIGHT_ARENA_MAX (64 * 1024)
 

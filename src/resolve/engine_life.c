@@ -182,6 +182,7 @@ sb_status sb_engine_new(const sb_engine_options *options, sb_engine **ret, sb_wh
     e->settings = sb_settings_ref(options->settings);
     e->env->ops->entropy(e->env, secret, sizeof secret);
     sb_stats_init(&e->stats);
+    sb_list_init(&e->flights_by_age);
     sb_timer_init(&e->tick, tick);
     sb_timer_init(&e->probe, probe_dead);
     sb_timer_init(&e->recovery, sb_refresh_recovery_fire);

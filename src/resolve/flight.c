@@ -331,6 +331,7 @@ static void flight_free(sb_flight *f)
     sb_offer_fini(&f->early);
     sb_timer_stop(f->engine->env, &f->patience);
     sb_map_remove(&f->engine->flights, &f->node);
+    sb_list_remove(&f->age);
     sb_settings_unref(f->settings);
     sb_arena_fini(&f->arena);
     sb_free(f);
@@ -419,6 +420,24 @@ static void flight_done(sb_op *op)
     flight_free(f);
 }
 
+/* Its waiters get what is known, or a failure: it has waited longest, and hardly for anything that
+ * still comes. */
+static void crowd_out(sb_engine *e)
+{
+    while (!sb_list_empty(&e->flights_by_age)) {
+        sb_flight *oldest = sb_container_of(e->flights_by_age.next, sb_flight, age);
+        bool running = sb_op_running(&oldest->op);
+        if (running && sb_env_now(e->env) - oldest->began < SB_FLIGHT_LEAST)
+            return;
+        sb_list_remove(&oldest->age);
+        if (!running)
+            continue;
+        sb_count(&e->stats, SB_COUNT_LIMIT_FLIGHTS);
+        sb_op_finish(&oldest->op, SB_TIMEOUT);
+        return;
+    }
+}
+
 static sb_flight *flight_new(sb_engine *e, const sb_asked *asked, const sb_question_key *key)
 {
     sb_flight *f = sb_new(sb_flight);
@@ -436,6 +455,8 @@ static sb_flight *flight_new(sb_engine *e, const sb_asked *asked, const sb_quest
     sb_list_init(&f->waiters);
     sb_arena_init(&f->arena, SB_FLIGHT_ARENA_MAX);
     sb_map_insert(&e->flights, &f->node, f->key.bytes, f->key.size);
+    sb_list_init(&f->age);
+    sb_list_push(&e->flights_by_age, &f->age);
     sb_count(&e->stats, SB_COUNT_FLIGHTS);
     sb_ns timeout = f->settings->query.timeout;
     sb_op_start(&f->op, e->env, NULL, f->began + timeout - (timeout > 2 * FAREWELL ? FAREWELL : 0),
@@ -493,6 +514,8 @@ void sb_flight_join(sb_engine *e, const sb_asked *asked, sb_query *query)
     sb_flight *f = node ? sb_container_of(node, sb_flight, node) : NULL;
     if (f && !query)
         return;
+    if (!f && e->flights.count >= SB_FLIGHTS_CROWD)
+        crowd_out(e);
     if (f)
         sb_count(&e->stats, SB_COUNT_COALESCED);
     else if (e->flights.count >= SB_FLIGHTS_MAX || !(f = flight_new(e, asked, &key))) {

@@ -32,6 +32,7 @@ struct sb_engine {
     sb_stats stats;
     sb_events events;
     sb_map flights;
+    sb_list flights_by_age; /* the oldest first, but for those crowded out */
     sb_troubles troubles;
     uint32_t flight_number;
     sb_reviver *reviver;
@@ -51,6 +52,7 @@ struct sb_engine {
 typedef struct sb_flight {
     sb_op op; /* ends with the ladder; the engine is its owner */
     sb_map_node node;
+    sb_list age;
     sb_question_key key;
     sb_engine *engine;
     const sb_settings *settings; /* those it began with */

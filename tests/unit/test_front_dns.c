@@ -337,6 +337,51 @@ static void test_client_limit(void **state)
     finish();
 }
 
+static void heed_nothing(sim_host *host, sim *s, const sb_addr *from, const sb_addr *to,
+                         const uint8_t *bytes, size_t size)
+{
+    (void)host;
+    (void)s;
+    (void)from;
+    (void)to;
+    (void)bytes;
+    (void)size;
+}
+
+/* One program that asks for dead names without end fills the flights: those that waited longest go,
+ * and new names of the others still come. */
+static void test_flight_crowd(void **state)
+{
+    (void)state;
+    begin(world_settings());
+    static asker flood;
+    asker_init(&flood, "127.0.0.1:40001");
+    flood.host.datagram = heed_nothing;
+    char name[32];
+    unsigned good = 0;
+    for (unsigned ms = 0; ms < 7000; ms++) {
+        for (unsigned i = 0; i < 2; i++) {
+            (void)snprintf(name, sizeof(name), "mute%u.zone%u.example", 2 * ms + i, ms % 9);
+            ask(&flood, (uint16_t)ms, SB_FLAG_RD, name, SB_TYPE_A, 0);
+        }
+        if (ms % 100 == 0) {
+            (void)snprintf(name, sizeof(name), "a%u.example", ms);
+            ask(&t.a, (uint16_t)++good, SB_FLAG_RD, name, SB_TYPE_A, 0);
+        }
+        world_run(&t.w, SB_MS);
+    }
+    assert_true(world_count(&t.w, SB_COUNT_LIMIT_FLIGHTS) > 0);
+    assert_true(sb_engine_flights(t.w.engine) <= SB_FLIGHTS_MAX);
+    world_run(&t.w, 20 * SB_MS);
+    assert_int_equal(t.a.count, good);
+    for (unsigned i = 0; i < t.a.count; i++)
+        assert_int_equal(parsed(&t.a.replies[i]).rcode, SB_RCODE_NOERROR);
+    world_run(&t.w, 6 * SB_S);
+    assert_int_equal(sb_engine_flights(t.w.engine), 0);
+    sim_host_remove(t.w.s, &flood.host);
+    finish();
+}
+
 static sb_socket dial(asker *a, const char *path)
 {
     sb_addr to = world_addr("127.0.0.1:5300");
@@ -785,6 +830,7 @@ int main(void)
         cmocka_unit_test(test_junk),
         cmocka_unit_test(test_allow),
         cmocka_unit_test(test_client_limit),
+        cmocka_unit_test(test_flight_crowd),
         cmocka_unit_test(test_tcp_out_of_order),
         cmocka_unit_test(test_tcp_large),
         cmocka_unit_test(test_tcp_pipeline_limit),
