@@ -43,6 +43,7 @@ static atomic_bool fault_seen; /* relaxed: a flag for a later log line */
 
 static sb_status lock_file(int fd, const char *path, sb_why *why);
 static sb_status check_file(int fd, const char *path, struct stat *ret_st, sb_why *why);
+static sb_status check_place(const char *path, sb_why *why);
 static sb_status check_file_system(int fd, const char *path, bool fresh, sb_why *why);
 static sb_status map_fd(mapping_handle *take_h, size_t size, sb_mapping *ret, sb_why *why);
 static sb_status clear_temporary(const char *name, const char *path, sb_why *why);
@@ -93,6 +94,8 @@ sb_status sb_uv_map_create(sb_env *env, const char *path, size_t size, unsigned 
         return sb_why_set(why, SB_INVALID, "the path of the cache file is too long");
     sb_status status = sb_uv_make_parent(path, why);
     if (status == SB_OK)
+        status = check_place(path, why);
+    if (status == SB_OK)
         status = clear_temporary(name, path, why);
     if (status != SB_OK)
         return status;
@@ -123,6 +126,9 @@ sb_status sb_uv_map_publish(sb_env *env, sb_mapping *mapping, sb_why *why)
     mapping_handle *h = mapping->handle;
     if (!h || h->published)
         return SB_OK;
+    sb_status status = check_place(h->path, why); /* again: a rename asks nobody */
+    if (status != SB_OK)
+        return status;
     if (rename(h->temporary, h->path) != 0)
         return sb_uv_why(why, errno, "cannot put the cache file %s in its place", h->path);
     h->published = true;
@@ -271,7 +277,8 @@ static sb_status check_file(int fd, const char *path, struct stat *ret_st, sb_wh
     if (fstat(fd, &st) != 0)
         return sb_uv_why(why, errno, "cannot look at the cache file %s", path);
     if (!S_ISREG(st.st_mode))
-        return sb_why_set(why, SB_PERM, "the cache file %s is not a regular file", path);
+        return sb_why_set(why, SB_PERM, "the cache file %s is not a regular file; left alone",
+                          path);
     if (st.st_uid != geteuid())
         return sb_why_set(why, SB_PERM, "the cache file %s belongs to another user (uid %u)", path,
                           (unsigned)st.st_uid);
@@ -281,6 +288,17 @@ static sb_status check_file(int fd, const char *path, struct stat *ret_st, sb_wh
     if (st.st_size == 0)
         return sb_why_set(why, SB_MALFORMED, "the cache file %s is empty", path);
     *ret_st = st;
+    return SB_OK;
+}
+
+/* A device, a FIFO, a link was never ours: only a regular file may go to make room. */
+static sb_status check_place(const char *path, sb_why *why)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT ? SB_OK : sb_uv_why(why, errno, "cannot look at %s", path);
+    if (!S_ISREG(st.st_mode))
+        return sb_why_set(why, SB_PERM, "%s is not a regular file; left alone", path);
     return SB_OK;
 }
 
@@ -327,9 +345,12 @@ static sb_status shape_file(int fd, const char *path, size_t size, unsigned mode
  * progress. */
 static sb_status clear_temporary(const char *name, const char *path, sb_why *why)
 {
+    sb_status status = check_place(name, why);
+    if (status != SB_OK)
+        return status;
     int fd = open(name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd >= 0) {
-        sb_status status = lock_file(fd, path, why);
+        status = lock_file(fd, path, why);
         close(fd);
         if (status == SB_BUSY)
             return status;

@@ -190,6 +190,53 @@ def cache_of_others():
                 equal(os.lstat(d.cache).st_ino, before.st_ino, f"{spoil.__name__}: left alone")
 
 
+def cache_is_no_file():
+    """A device, a FIFO, a link to nothing in the cache file's place: one warning, left alone"""
+    def fifo(path):
+        os.mkfifo(path)
+
+    def device(path):
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+
+    def link(path):
+        os.symlink(path + ".nowhere", path)
+
+    def socket_file(path):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.bind(path)
+
+    for make in (fifo, device, link, socket_file):
+        if make is device and os.geteuid() != 0:
+            continue
+        for beside in ("", ".new"):
+            with BadServer() as server, Daemon([server]) as d:
+                os.makedirs(os.path.dirname(d.cache), mode=0o700)
+                try:
+                    make(d.cache + beside)
+                except PermissionError:
+                    break  # a container that makes no devices
+                before = os.lstat(d.cache + beside)
+                d.start()
+                equal(len(warnings(d)), 1, f"warnings after {make.__name__}: {warnings(d)}")
+                check("not a regular file" in warnings(d)[0], warnings(d)[0])
+                check("in memory only" in warnings(d)[0], warnings(d)[0])
+                serves(d)
+                equal(d.end(), 0, "exit status")
+                after = os.lstat(d.cache + beside)
+                equal((after.st_ino, after.st_mode), (before.st_ino, before.st_mode), "left alone")
+    with BadServer() as server, Daemon([server]) as d:
+        d.start()
+        serves(d)
+        os.remove(d.cache)
+        os.mkfifo(d.cache)
+        before = os.lstat(d.cache)
+        until(lambda: any("not a regular file" in w for w in warnings(d)), "it is told")
+        time.sleep(1.2)  # the next try says nothing new
+        equal(len(warnings(d)), 2, f"warnings: {warnings(d)}")
+        serves(d, "later.example")
+        equal(os.lstat(d.cache).st_ino, before.st_ino, "left alone while running")
+
+
 def cache_locked():
     """A cache file locked by another: one warning, service goes on, the file is untouched"""
     with BadServer() as server, Daemon([server]) as d:
@@ -504,7 +551,7 @@ def environment():
 if __name__ == "__main__":
     run([port_in_use, second_daemon, socket_without_permission, abandoned_socket, cache_damaged,
          cache_damaged_in_the_middle,
-         cache_of_others, cache_locked, cache_lock_is_freed, cache_read_only,
+         cache_of_others, cache_is_no_file, cache_locked, cache_lock_is_freed, cache_read_only,
          cache_full_disk, cache_cut_while_mapped,
          reload_good_and_bad, allow_list, allow_is_required, modes, reload_rights,
          control_rights, environment])
