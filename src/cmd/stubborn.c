@@ -4,6 +4,7 @@
  * completions are made of it. The main thread. */
 #include "cmd/stubborn.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -62,6 +63,7 @@ int main(int argc, char **argv)
     sb_cli cli = {0};
     sb_why why = {{0}};
     int code = SB_EXIT_USAGE;
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not the end */
     const char **operands = sb_calloc((size_t)argc + 1, sizeof *operands);
     if (!operands) {
         sb_cli_complain("out of memory");

@@ -14,7 +14,7 @@ import subprocess
 import time
 
 from badserver import BadServer, address_of
-from live import (PATIENCE_S, Daemon, Skip, addresses, ask_stream, ask_tcp, ask_udp, ask_unix,
+from live import (BUILD, PATIENCE_S, Daemon, Skip, addresses, ask_stream, ask_tcp, ask_udp, ask_unix,
                   check, equal, query, refuses_to_start, run, until)
 
 NOBODY = 65534
@@ -322,6 +322,30 @@ def cache_full_disk():
             subprocess.run(["umount", "-l", directory], check=False)
 
 
+def cache_above_a_limit():
+    """A limit on the size of files: one warning, service goes on in memory; the command as well"""
+    for workers in (0, 1):
+        with BadServer() as server, Daemon([server], workers=workers,
+                                           prefix=["prlimit", "--fsize=102400"]) as d:
+            d.start()
+            equal(len(warnings(d)), 1, f"warnings: {warnings(d)}")
+            check("File too large" in warnings(d)[0], warnings(d)[0])
+            check("in memory only" in warnings(d)[0], warnings(d)[0])
+            equal(os.listdir(os.path.dirname(d.cache)), [], "nothing is left")
+            serves(d)
+            equal(d.end(), 0, "exit status")
+            said = subprocess.run(
+                ["prlimit", "--fsize=102400", os.path.join(BUILD, "stubborn"), "-c", d.path,
+                 "query", "a.example"], capture_output=True, text=True, check=False)
+            equal(said.returncode, 0, f"exit status of the command: {said}")
+            check(address_of("a.example") in said.stdout, said.stdout)
+            equal(os.listdir(os.path.dirname(d.cache)), [], "nothing is left by the command")
+            d.prefix = []
+            d.start()  # the limit gone
+            equal(warnings(d), [], "warnings")
+            serves(d)
+
+
 def cache_cut_while_mapped():
     """A cache file cut short or removed under the running daemon costs data, not service"""
     for workers in (0, 1):
@@ -552,6 +576,6 @@ if __name__ == "__main__":
     run([port_in_use, second_daemon, socket_without_permission, abandoned_socket, cache_damaged,
          cache_damaged_in_the_middle,
          cache_of_others, cache_is_no_file, cache_locked, cache_lock_is_freed, cache_read_only,
-         cache_full_disk, cache_cut_while_mapped,
+         cache_full_disk, cache_above_a_limit, cache_cut_while_mapped,
          reload_good_and_bad, allow_list, allow_is_required, modes, reload_rights,
          control_rights, environment])
