@@ -28,7 +28,9 @@ static int simple(sb_cli *cli, json_t *take_request, const char *done);
 static int show(sb_cli *cli, const char *verb, const char *key, void (*print)(const json_t *));
 static void print_status(const json_t *value);
 static void print_health(const json_t *value);
+static void print_servers(const json_t *reply);
 static void print_upstreams(const json_t *value);
+static void print_loops(const json_t *value);
 static void print_mobility(const json_t *value);
 static void print_service(const char *name, const json_t *service);
 static void print_entry(const json_t *entry);
@@ -52,7 +54,7 @@ int sb_run_status(sb_cli *cli)
 
 int sb_run_upstreams(sb_cli *cli)
 {
-    return show(cli, "upstreams", "upstreams", print_upstreams);
+    return show(cli, "upstreams", NULL, print_servers);
 }
 
 int sb_run_upstreams_reset(sb_cli *cli)
@@ -458,7 +460,7 @@ static int show(sb_cli *cli, const char *verb, const char *key, void (*print)(co
     int code = call(cli, json_pack("{s:s}", "verb", verb), &reply);
     if (code != SB_EXIT_OK)
         return code;
-    json_t *value = json_object_get(reply, key);
+    json_t *value = key ? json_object_get(reply, key) : reply;
     if (sb_cli_has(cli, SB_ARG_JSON))
         sb_cli_json(json_incref(json_is_object(value) ? value : reply));
     else
@@ -493,10 +495,7 @@ static void print_status(const json_t *value)
            number_of(cache, "used_bytes") / 1024, number_of(cache, "capacity_bytes") / 1024,
            number_of(cache, "writes"), number_of(cache, "evictions"));
     print_upstreams(json_object_get(value, "upstreams"));
-    size_t at;
-    const json_t *loop;
-    json_array_foreach(json_object_get(value, "loops"), at, loop)
-        printf("  %s forwards to this daemon and is not asked\n", json_string_value(loop));
+    print_loops(json_object_get(value, "loops"));
     const char *name;
     json_t *service;
     json_object_foreach(json_object_get(value, "services"), name, service)
@@ -538,6 +537,16 @@ static void print_health(const json_t *value)
         print_service(name, service);
 }
 
+static void print_servers(const json_t *reply)
+{
+    const json_t *servers = json_object_get(reply, "upstreams");
+    const json_t *loops = json_object_get(reply, "loops");
+    if (json_array_size(servers) + json_array_size(loops) == 0)
+        printf("no upstream server is configured\n");
+    print_upstreams(servers);
+    print_loops(loops);
+}
+
 static void print_upstreams(const json_t *value)
 {
     size_t i;
@@ -554,6 +563,14 @@ static void print_upstreams(const json_t *value)
                    number_of(server, "timeouts"), number_of(server, "errors"));
         printf("\n");
     }
+}
+
+static void print_loops(const json_t *value)
+{
+    size_t i;
+    const json_t *server;
+    json_array_foreach(value, i, server) printf(
+        "upstream %-24s forwards to this daemon and is not asked\n", json_string_value(server));
 }
 
 static void print_service(const char *name, const json_t *service)

@@ -5,17 +5,19 @@ And who may ask: listen.allow, ownership and modes of sockets and files.
 """
 import fcntl
 import grp
+import json
 import os
 import pwd
 import socket
 import stat
 import struct
 import subprocess
+import threading
 import time
 
 from badserver import BadServer, address_of
-from live import (BUILD, PATIENCE_S, Daemon, Skip, addresses, ask_stream, ask_tcp, ask_udp, ask_unix,
-                  check, equal, query, refuses_to_start, run, until)
+from live import (BUILD, PATIENCE_S, Daemon, Skip, addresses, ask_stream, ask_tcp, ask_udp,
+                  ask_unix, check, equal, query, refuses_to_start, run, until)
 
 NOBODY = 65534
 NOERROR, SERVFAIL, REFUSED = 0, 2, 5
@@ -362,6 +364,51 @@ def cache_cut_while_mapped():
             check(d.process.poll() is None, "alive")
 
 
+class Forwarder:
+    """Sends every question on to a port, and says nothing itself."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port, self.to = self.socket.getsockname()[1], None
+        threading.Thread(target=self.forward, daemon=True).start()
+
+    def forward(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            while True:
+                try:
+                    data = self.socket.recv(4096)
+                except OSError:
+                    return
+                if self.to:
+                    out.sendto(data, ("127.0.0.1", self.to))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+
+def forwarding_loop_alone():
+    """The only server forwards to the daemon: the answer and `upstreams` say who and why"""
+    with Forwarder() as server, Daemon([server]) as d:
+        server.to = d.dns
+        d.start()
+        d.ask("a.example")
+        until(lambda: "forwarding loop" in d.log_tail(), "it is found")
+        where = f"127.0.0.1:{server.port}"
+        reply = until(lambda: (r := d.ask("b.example")) and 23 in r.edes and r, "it is left out")
+        equal(reply.rcode, SERVFAIL, "rcode")
+        check(f"{where} forwards to this daemon".encode() in reply.raw, reply.raw)
+        equal(d.control({"verb": "upstreams"})["loops"], [where], "control")
+        equal(json.loads(d.get("/v1/upstreams")[1])["loops"], [where], "http")
+        for words in (["upstreams"], ["status"]):
+            said = subprocess.run([os.path.join(BUILD, "stubborn"), "-c", d.path] + words,
+                                  capture_output=True, text=True, check=True).stdout
+            check(where in said and "forwards to this daemon and is not asked" in said, said)
+
+
 def reload_good_and_bad():
     """SIGHUP: a good file is taken over whole, of a bad one nothing"""
     for workers in (0, 1):
@@ -577,5 +624,6 @@ if __name__ == "__main__":
          cache_damaged_in_the_middle,
          cache_of_others, cache_is_no_file, cache_locked, cache_lock_is_freed, cache_read_only,
          cache_full_disk, cache_above_a_limit, cache_cut_while_mapped,
-         reload_good_and_bad, allow_list, allow_is_required, modes, reload_rights,
+         forwarding_loop_alone, reload_good_and_bad, allow_list, allow_is_required, modes,
+         reload_rights,
          control_rights, environment])
