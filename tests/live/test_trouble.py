@@ -364,6 +364,31 @@ def cache_cut_while_mapped():
             check(d.process.poll() is None, "alive")
 
 
+def cache_lost_is_told():
+    """A cache file removed or cut under the daemon: the log says how much of it went over"""
+    def moved(d):
+        line = until(lambda: [l for l in d.log().splitlines() if "cache file made anew" in l],
+                     "made anew")[-1]
+        return int(line.split(" entries=")[1].split()[0]), int(line.split(" of=")[1].split()[0])
+
+    for size in (None, 4096):
+        with BadServer() as server, Daemon([server]) as d:
+            server.ttl = 86400
+            d.start()
+            for i in range(50):
+                equal(addresses(d.ask(f"c{i}.example")), [address_of(f"c{i}.example")], "learned")
+            if size is None:
+                os.remove(d.cache)
+            else:
+                os.truncate(d.cache, size)
+            went, of = moved(d)
+            equal(of, 50, "known before")
+            equal(went, 50 if size is None else 0, "went over")
+            lost = any("cut; what lay beyond the cut is lost" in w for w in warnings(d))
+            equal(lost, size is not None, f"it is said: {warnings(d)}")
+            serves(d)
+
+
 class Forwarder:
     """Sends every question on to a port, and says nothing itself."""
 
@@ -624,6 +649,5 @@ if __name__ == "__main__":
          cache_damaged_in_the_middle,
          cache_of_others, cache_is_no_file, cache_locked, cache_lock_is_freed, cache_read_only,
          cache_full_disk, cache_above_a_limit, cache_cut_while_mapped,
-         forwarding_loop_alone, reload_good_and_bad, allow_list, allow_is_required, modes,
-         reload_rights,
-         control_rights, environment])
+         cache_lost_is_told, forwarding_loop_alone, reload_good_and_bad, allow_list,
+         allow_is_required, modes, reload_rights, control_rights, environment])
