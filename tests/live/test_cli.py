@@ -165,7 +165,8 @@ def help_and_completions():
                           ("config check /etc/host", "/etc/hosts"), ("-c /etc/host", "/etc/hosts"),
                           ("cache load /etc/host", "/etc/hosts"), ("completion f", "fish"),
                           ("help rel", "reload"), ("log ups", "upstream"), ("log net deb", "debug"),
-                          ("upstreams re", "reset"), ("pin --for 1", "")):
+                          ("upstreams re", "reset"), ("pin --for 1", ""),
+                          ("pin l", "list"), ("pin x l", ""), ("pin --fo", "--for")):
         words = ["stubborn", *words.split()]
         line = (f'{script}\nCOMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}\n'
                 '_stubborn; echo "${COMPREPLY[@]}"')
@@ -174,6 +175,11 @@ def help_and_completions():
               f"{words}: {done.stdout!r}")
         equal(done.stderr, "", str(words))
     check("doctor" not in script.replace("'doctor", ""), "not there yet is not offered")
+    for words in (("help", "upstreams"), ("upstreams", "--help"), ("help",)):
+        check("upstreams [reset]" in cli(*words).out.replace("[OPTION...] ", ""), str(words))
+    one_line(cli("upstreams", "foo"), USAGE, "[reset]")
+    check("compadd -- list" in cli("completion", "zsh").out, "zsh: pin list")
+    check("-a 'list '" in cli("completion", "fish").out, "fish: pin list")
     for words in (("cache", "--help"), ("help", "cache")):
         said = cli(*words)
         equal((said.code, said.err), (OK, ""), str(words))
