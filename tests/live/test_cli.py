@@ -756,7 +756,21 @@ def config_check():
                            ("cache: {warm: [http://foo/]}", ":1:16: cache.warm[0]: "),
                            ("names: [{match: 'http://x/', ttl_max: 1s}]", ":1:17: names[0].match"),
                            ("routes: [{suffix: 'http://x/', upstreams: [127.0.0.1:5]}]",
-                            ":1:19: routes[0].suffix: ")):
+                            ":1:19: routes[0].suffix: "),
+                           ("upstreams: [224.0.0.1]", ":1:13: upstreams[0]: "),
+                           ("upstreams: ['fe80::1']", ":1:13: upstreams[0]: "),
+                           ("upstreams: [127.0.0.9, 127.0.0.9]", ":1:24: upstreams[1]: "),
+                           ("routes: [{suffix: a, upstreams: [127.0.0.9, 127.0.0.9]}]",
+                            ":1:45: routes[0].upstreams[1]: "),
+                           ("services: [{name: a, uri: x}, {name: a, uri: y}]",
+                            ":1:31: services[1].name: "),
+                           ("names: [{match: a, emergency: ['ff02::1']}]",
+                            ":1:32: names[0].emergency[0]: "),
+                           ("names: [{match: localhost, emergency: [10.0.0.1]}]",
+                            ":1:39: names[0].emergency: "),
+                           ("listen: {dns: ['127.0.0.1:8053'], http: '127.0.0.1:8053'}",
+                            ":1:41: listen.http: "),
+                           ("listen: {dns: ['127.0.0.1:8053']}", "listen.http: ")):
             worse = os.path.join(a.dir, "worse.yaml")
             with open(worse, "w", encoding="utf-8") as f:
                 f.write(text + "\n")
