@@ -36,7 +36,8 @@ static void print_service(const char *name, const json_t *service);
 static void print_entry(const json_t *entry);
 static void print_pins(const json_t *reply);
 static void print_trail(const json_t *trail);
-static int ask_daemon(sb_cli *cli, json_t *take_request, bool quiet, json_t **ret_reply);
+static int ask_daemon(sb_cli *cli, json_t *take_request, sb_ns deadline, bool quiet,
+                      json_t **ret_reply);
 static void print_levels(const json_t *levels);
 static bool host_name(const char *text);
 static const char *text_of(const json_t *object, const char *key);
@@ -264,10 +265,13 @@ void sb_cli_print_doubt(sb_cli *cli, const sb_question *question)
 {
     char type[16];
     json_t *reply;
+    sb_ns deadline = sb_cli_deadline(cli);
+    if (deadline <= sb_edge_now())
+        return;
     json_t *request =
         json_pack("{s:s, s:o, s:s}", "verb", "explain", "name", sb_view_name(&question->name),
                   "type", sb_type_text(question->type, type));
-    if (ask_daemon(cli, request, true, &reply) != SB_EXIT_OK)
+    if (ask_daemon(cli, request, deadline, true, &reply) != SB_EXIT_OK)
         return;
     size_t i;
     json_t *endpoint;
@@ -370,11 +374,13 @@ int sb_run_log(sb_cli *cli)
 /* The exit code when it is not SB_EXIT_OK was explained. */
 static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply)
 {
-    return ask_daemon(cli, take_request, false, ret_reply);
+    sb_ns deadline = sb_edge_now() + (cli->timeout ? cli->timeout : DEADLINE);
+    return ask_daemon(cli, take_request, deadline, false, ret_reply);
 }
 
 /* quiet: what is missing without it is no reason to complain. */
-static int ask_daemon(sb_cli *cli, json_t *take_request, bool quiet, json_t **ret_reply)
+static int ask_daemon(sb_cli *cli, json_t *take_request, sb_ns deadline, bool quiet,
+                      json_t **ret_reply)
 {
     char path[108];
     sb_text line = {0}, answer = {.limit = 2 * REPLY_MAX};
@@ -393,7 +399,6 @@ static int ask_daemon(sb_cli *cli, json_t *take_request, bool quiet, json_t **re
             sb_cli_complain("the request cannot be made");
         goto done;
     }
-    sb_ns deadline = sb_edge_now() + (cli->timeout ? cli->timeout : DEADLINE);
     sb_status status = sb_edge_control(path, line.data, REPLY_MAX, deadline, &answer, &why);
     if (status != SB_OK) {
         bool absent = status == SB_NOTFOUND || status == SB_CONNREFUSED;
