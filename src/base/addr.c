@@ -145,6 +145,14 @@ bool sb_addr_is_any(const sb_addr *addr)
     return addr->family == SB_FAMILY_6 && memcmp(addr->bytes, zero, 16) == 0;
 }
 
+bool sb_addr_is_group(const sb_addr *addr)
+{
+    const uint8_t *four = as_4(addr);
+    if (four)
+        return (four[0] & 0xf0) == 0xe0 || sb_load_u32(four) == UINT32_MAX;
+    return addr->family == SB_FAMILY_6 && addr->bytes[0] == 0xff;
+}
+
 bool sb_addr_is_link_local(const sb_addr *addr)
 {
     const uint8_t *four = as_4(addr);

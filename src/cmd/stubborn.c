@@ -4,6 +4,7 @@
  * completions are made of it. The main thread. */
 #include "cmd/stubborn.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,7 +26,8 @@ const sb_command sb_commands[] = {
     {"status", "", 0, 0, 0, "show what the daemon is and does", sb_run_status},
     {"health", "[SERVICE]", 0, 1, SB_ARG_BIT(STRICT), "show the daemon's health, or a service's",
      sb_run_health},
-    {"upstreams", "", 0, 0, 0, "list the upstream servers and how each is doing", sb_run_upstreams},
+    {"upstreams", "[reset]", 0, 0, 0, "list the upstream servers and how each is doing",
+     sb_run_upstreams},
     {"upstreams reset", "", 0, 0, 0, "forget which upstream servers failed, and ask them anew",
      sb_run_upstreams_reset},
     {"top", "", 0, UINT32_MAX, 0, "watch names, sources and upstreams live", NOT_YET},
@@ -62,6 +64,7 @@ int main(int argc, char **argv)
     sb_cli cli = {0};
     sb_why why = {{0}};
     int code = SB_EXIT_USAGE;
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not the end */
     const char **operands = sb_calloc((size_t)argc + 1, sizeof *operands);
     if (!operands) {
         sb_cli_complain("out of memory");

@@ -134,6 +134,9 @@ json_t *sb_cli_json_daemon(const sb_cli *cli);
 void sb_cli_print_doubt(sb_cli *cli, const sb_question *question);
 /* The daemon's socket, by arguments, environment, configuration and what is there. */
 const char *sb_cli_socket(const sb_cli *cli);
+/* Of the command as a whole, for what is asked beside its questions; 0: the daemon hangs, and is
+ * asked nothing. */
+sb_ns sb_cli_deadline(const sb_cli *cli);
 void sb_cli_close(sb_cli *cli);
 
 /* stubborn_http.c: what the control socket would reply to status, health and upstreams, over HTTP;

@@ -158,6 +158,11 @@ const char *sb_cli_socket(const sb_cli *cli)
     return path && path[0] ? path : SYSTEM_SOCKET;
 }
 
+sb_ns sb_cli_deadline(const sb_cli *cli)
+{
+    return !cli->world || cli->world->hung ? 0 : deadline_of(cli);
+}
+
 void sb_cli_close(sb_cli *cli)
 {
     sb_world *world = cli->world;

@@ -19,6 +19,8 @@ static void print_quoted(const char *text);
 static bool is_first_of_group(const sb_command *command);
 static bool has_second(const sb_command *command, size_t first);
 static void print_options(const sb_command *command);
+static bool print_literals(const sb_command *command, const char *before, const char *mid,
+                           const char *after);
 
 int sb_run_completion(sb_cli *cli)
 {
@@ -101,13 +103,17 @@ static void bash_cases(void)
     sb_text_add(&out, "' ;;\n    'log '*) words='");
     for (unsigned i = 0; i < SB_LOG_LEVEL_COUNT; i++)
         sb_text_add(&out, "%s ", sb_log_level_text((sb_log_level)i));
-    sb_text_add(&out, "' ;;\n    'completion ') words='bash zsh fish' ;;\n    'help ') words='");
+    sb_text_add(&out, "' ;;\n    'help ') words='");
     print_commands();
     sb_text_add(&out, "' ;;\n");
     for (const sb_command *c = sb_commands; c->name; c++) {
         size_t first = strcspn(c->name, " ");
         if (!c->run || (!c->name[first] && has_second(c, first)))
             continue; /* with the words that may follow it, below */
+        if (!c->name[first] && print_literals(c, "    '", " ') words='", "")) {
+            print_options(c);
+            sb_text_add(&out, "' ;;\n");
+        }
         sb_text_add(&out, "    '%s%s'*) words='", c->name, c->name[first] ? "" : " ");
         print_options(c);
         sb_text_add(&out, "'%s ;;\n", strstr(c->operands, "FILE") ? " files=1" : "");
@@ -179,6 +185,10 @@ static void zsh(void)
                 sb_text_add(&out, " %s", g->name + first + 1);
         sb_text_add(&out, "; return ;;\n");
     }
+    for (const sb_command *c = sb_commands; c->name; c++)
+        if (c->run && !strchr(c->name, ' ') && !has_second(c, strlen(c->name)) &&
+            print_literals(c, "    ", ") compadd -- ", ""))
+            sb_text_add(&out, ";;\n");
     sb_text_add(&out, "    esac\nfi\n_describe option options\n");
 }
 
@@ -203,6 +213,9 @@ static void fish(void)
             print_quoted(c->summary);
             sb_text_add(&out, "'\n");
         }
+        if (!c->name[first] && !has_second(c, first))
+            (void)print_literals(c, "complete -c stubborn -n '__fish_seen_subcommand_from ",
+                                 "' -a '", "'\n");
         for (unsigned i = 0; i < SB_ARG_COUNT; i++) {
             if (!(c->args >> i & 1))
                 continue;
@@ -257,4 +270,27 @@ static void print_options(const sb_command *command)
     for (unsigned i = 0; i < SB_ARG_COUNT; i++)
         if ((command->args | SB_ARGS_COMMON) >> i & 1)
             sb_text_add(&out, "--%s ", sb_args_name((sb_arg)i));
+}
+
+/* The words that stand for themselves among the operands: "list" of "NAME ADDRESS... | list".
+ * before, the command and mid come first. False: there are none, and nothing is printed. */
+static bool print_literals(const sb_command *command, const char *before, const char *mid,
+                           const char *after)
+{
+    static const char between[] = " |[]";
+    bool any = false;
+    for (const char *p = command->operands; *p;) {
+        size_t size = strcspn(p, between);
+        if (size > 0 && *p >= 'a' && *p <= 'z') {
+            if (!any)
+                sb_text_add(&out, "%s%s%s", before, command->name, mid);
+            any = true;
+            sb_text_add(&out, "%.*s ", (int)size, p);
+        }
+        p += size;
+        p += strspn(p, between);
+    }
+    if (any)
+        sb_text_add(&out, "%s", after);
+    return any;
 }

@@ -28,13 +28,16 @@ static int simple(sb_cli *cli, json_t *take_request, const char *done);
 static int show(sb_cli *cli, const char *verb, const char *key, void (*print)(const json_t *));
 static void print_status(const json_t *value);
 static void print_health(const json_t *value);
+static void print_servers(const json_t *reply);
 static void print_upstreams(const json_t *value);
+static void print_loops(const json_t *value);
 static void print_mobility(const json_t *value);
 static void print_service(const char *name, const json_t *service);
 static void print_entry(const json_t *entry);
 static void print_pins(const json_t *reply);
 static void print_trail(const json_t *trail);
-static int ask_daemon(sb_cli *cli, json_t *take_request, bool quiet, json_t **ret_reply);
+static int ask_daemon(sb_cli *cli, json_t *take_request, sb_ns deadline, bool quiet,
+                      json_t **ret_reply);
 static void print_levels(const json_t *levels);
 static bool host_name(const char *text);
 static const char *text_of(const json_t *object, const char *key);
@@ -52,7 +55,7 @@ int sb_run_status(sb_cli *cli)
 
 int sb_run_upstreams(sb_cli *cli)
 {
-    return show(cli, "upstreams", "upstreams", print_upstreams);
+    return show(cli, "upstreams", NULL, print_servers);
 }
 
 int sb_run_upstreams_reset(sb_cli *cli)
@@ -262,10 +265,13 @@ void sb_cli_print_doubt(sb_cli *cli, const sb_question *question)
 {
     char type[16];
     json_t *reply;
+    sb_ns deadline = sb_cli_deadline(cli);
+    if (deadline <= sb_edge_now())
+        return;
     json_t *request =
         json_pack("{s:s, s:o, s:s}", "verb", "explain", "name", sb_view_name(&question->name),
                   "type", sb_type_text(question->type, type));
-    if (ask_daemon(cli, request, true, &reply) != SB_EXIT_OK)
+    if (ask_daemon(cli, request, deadline, true, &reply) != SB_EXIT_OK)
         return;
     size_t i;
     json_t *endpoint;
@@ -368,11 +374,13 @@ int sb_run_log(sb_cli *cli)
 /* The exit code when it is not SB_EXIT_OK was explained. */
 static int call(sb_cli *cli, json_t *take_request, json_t **ret_reply)
 {
-    return ask_daemon(cli, take_request, false, ret_reply);
+    sb_ns deadline = sb_edge_now() + (cli->timeout ? cli->timeout : DEADLINE);
+    return ask_daemon(cli, take_request, deadline, false, ret_reply);
 }
 
 /* quiet: what is missing without it is no reason to complain. */
-static int ask_daemon(sb_cli *cli, json_t *take_request, bool quiet, json_t **ret_reply)
+static int ask_daemon(sb_cli *cli, json_t *take_request, sb_ns deadline, bool quiet,
+                      json_t **ret_reply)
 {
     char path[108];
     sb_text line = {0}, answer = {.limit = 2 * REPLY_MAX};
@@ -391,7 +399,6 @@ static int ask_daemon(sb_cli *cli, json_t *take_request, bool quiet, json_t **re
             sb_cli_complain("the request cannot be made");
         goto done;
     }
-    sb_ns deadline = sb_edge_now() + (cli->timeout ? cli->timeout : DEADLINE);
     sb_status status = sb_edge_control(path, line.data, REPLY_MAX, deadline, &answer, &why);
     if (status != SB_OK) {
         bool absent = status == SB_NOTFOUND || status == SB_CONNREFUSED;
@@ -458,7 +465,7 @@ static int show(sb_cli *cli, const char *verb, const char *key, void (*print)(co
     int code = call(cli, json_pack("{s:s}", "verb", verb), &reply);
     if (code != SB_EXIT_OK)
         return code;
-    json_t *value = json_object_get(reply, key);
+    json_t *value = key ? json_object_get(reply, key) : reply;
     if (sb_cli_has(cli, SB_ARG_JSON))
         sb_cli_json(json_incref(json_is_object(value) ? value : reply));
     else
@@ -493,10 +500,7 @@ static void print_status(const json_t *value)
            number_of(cache, "used_bytes") / 1024, number_of(cache, "capacity_bytes") / 1024,
            number_of(cache, "writes"), number_of(cache, "evictions"));
     print_upstreams(json_object_get(value, "upstreams"));
-    size_t at;
-    const json_t *loop;
-    json_array_foreach(json_object_get(value, "loops"), at, loop)
-        printf("  %s forwards to this daemon and is not asked\n", json_string_value(loop));
+    print_loops(json_object_get(value, "loops"));
     const char *name;
     json_t *service;
     json_object_foreach(json_object_get(value, "services"), name, service)
@@ -538,6 +542,16 @@ static void print_health(const json_t *value)
         print_service(name, service);
 }
 
+static void print_servers(const json_t *reply)
+{
+    const json_t *servers = json_object_get(reply, "upstreams");
+    const json_t *loops = json_object_get(reply, "loops");
+    if (json_array_size(servers) + json_array_size(loops) == 0)
+        printf("no upstream server is configured\n");
+    print_upstreams(servers);
+    print_loops(loops);
+}
+
 static void print_upstreams(const json_t *value)
 {
     size_t i;
@@ -554,6 +568,14 @@ static void print_upstreams(const json_t *value)
                    number_of(server, "timeouts"), number_of(server, "errors"));
         printf("\n");
     }
+}
+
+static void print_loops(const json_t *value)
+{
+    size_t i;
+    const json_t *server;
+    json_array_foreach(value, i, server) printf(
+        "upstream %-24s forwards to this daemon and is not asked\n", json_string_value(server));
 }
 
 static void print_service(const char *name, const json_t *service)

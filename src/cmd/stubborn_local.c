@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "front/dns_front.h"
 #include "io/uv_env.h"
@@ -174,6 +175,9 @@ static sb_status serve(sb_local *local, uv_loop_t *loop, sb_why *why)
         sb_why_set(why, status, "no memory for the cache");
         goto done;
     }
+    if (trouble.text[0]) /* seen with --verbose: a question needs no file */
+        sb_log(CACHE, WARN, sb_l1_in_file(l1) ? "cache file repaired" : "cache in memory only",
+               "reason=%s", SB_Q(trouble.text));
     local->has_cache = sb_l1_in_file(l1);
     sb_engine_options options = {.env = env,
                                  .settings = s,

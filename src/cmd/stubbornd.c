@@ -108,7 +108,8 @@ static bool read_arguments(int count, char **words, arguments *ret, sb_why *why)
     return true;
 }
 
-/* Thousands of clients over TCP, and a socket per question under way, need descriptors. */
+/* Thousands of clients over TCP, and a socket per question under way, need descriptors. A limit
+ * that is met (RLIMIT_FSIZE) is an error like a full disk, not the end. */
 static void prepare_process(void)
 {
     struct rlimit limit;
@@ -117,6 +118,7 @@ static void prepare_process(void)
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
     sb_uv_guard_sigbus();
 }
 

@@ -179,10 +179,16 @@ static void look_for_lock(sb_timer *timer)
     const char *path = options.path;
     sb_why why = {0};
     if (!d->memory) {
+        sb_l1_stats before, after;
+        sb_l1_get_stats(d->l1, &before);
         if (sb_l1_take_file(d->l1, &options, &d->memory, &why) == SB_OK) {
+            sb_l1_get_stats(d->l1, &after);
+            if (before.entries < after.moved) /* an old file that was not counted to its end */
+                before.entries = after.moved;
             sb_log(CACHE, INFO,
                    d->file_lost ? "cache file made anew" : "cache file taken, its lock is free",
-                   "file=%s", SB_Q(path));
+                   "file=%s entries=%llu of=%llu", SB_Q(path), (unsigned long long)after.moved,
+                   (unsigned long long)before.entries);
             if (why.text[0])
                 sb_log(CACHE, WARN, "cache file repaired", "reason=%s", SB_Q(why.text));
             if (sb_uv_permit(path, options.mode, options.group, &why) != SB_OK)
@@ -488,8 +494,11 @@ static void look_for_fault(sb_timer *timer)
         sb_log(CACHE, WARN, "cache file damaged while mapped; what is lost is asked anew",
                "file=%s", SB_Q(d->started->cache.file));
     }
-    if (!sb_l1_still_there(d->l1, d->started->cache.file)) {
-        sb_log(CACHE, WARN, "cache file removed, replaced or cut; what is known goes to a new one",
+    bool cut = false;
+    if (!sb_l1_still_there(d->l1, d->started->cache.file, &cut)) {
+        sb_log(CACHE, WARN,
+               cut ? "cache file cut; what lay beyond the cut is lost, the rest goes to a new one"
+                   : "cache file removed or replaced; what is known goes to a new one",
                "file=%s", SB_Q(d->started->cache.file));
         d->file_lost = true;
         d->lock_tries = 0;

@@ -128,6 +128,14 @@ sb_status sb_conf_take_services(sb_conf_walk *w, const sb_conf_place *at, const 
     return SB_OK;
 }
 
+/* Or a name below it. */
+static bool is_localhost(const sb_name *name)
+{
+    sb_name localhost;
+    return sb_name_parse("localhost", 9, &localhost, NULL) == SB_OK &&
+           sb_name_below(name, &localhost);
+}
+
 static sb_status take_rule(sb_conf_walk *w, const sb_conf_place *at, const yaml_node_t *node,
                            const sb_conf_key *key, void *field)
 {
@@ -139,6 +147,11 @@ static sb_status take_rule(sb_conf_walk *w, const sb_conf_place *at, const yaml_
     rule->origin = sb_conf_origin(w, node);
     if (rule->match.size == 0)
         return sb_conf_error(w, at, node, "the key match is missing");
+    if (rule->emergency_count > 0 && is_localhost(&rule->match)) {
+        sb_conf_place place = {.up = at, .key = "emergency"};
+        return sb_conf_error(w, &place, sb_conf_find(w, node, "emergency"),
+                             "localhost is always this machine (RFC 6761)");
+    }
     if (rule->emergency_count > 0 && rule->has_protect && !rule->protect) {
         sb_conf_place place = {.up = at, .key = "protect"};
         return sb_conf_error(w, &place, sb_conf_find(w, node, "protect"),
@@ -200,7 +213,8 @@ static sb_status take_ip(sb_conf_walk *w, const sb_conf_place *at, const yaml_no
     sb_status status = sb_conf_text(w, at, node, "an IP address", &text);
     if (status != SB_OK)
         return status;
-    if (!sb_addr_parse(text, strlen(text), &addr) || sb_addr_is_any(&addr))
+    if (!sb_addr_parse(text, strlen(text), &addr) || sb_addr_is_any(&addr) ||
+        sb_addr_is_group(&addr))
         return sb_conf_error(w, at, node, "%s is not the IP address of a host", SB_Q(text));
     *(sb_addr *)field = addr;
     return SB_OK;

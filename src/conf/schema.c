@@ -306,6 +306,7 @@ static sb_status take_http(sb_conf_walk *w, const sb_conf_place *at, const yaml_
     if (sb_conf_is_bool(node, &s->listen.http_on))
         return SB_OK;
     s->listen.http_on = true;
+    s->listen.http_origin = sb_conf_origin(w, node);
     return take_address_port(w, at, node, HTTP_PORT, &s->listen.http);
 }
 

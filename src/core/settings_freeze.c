@@ -22,8 +22,9 @@ static sb_status complain(sb_why *why, const sb_origin *origin, const char *form
     SB_PRINTF(3, 4);
 static sb_status check_listen(const sb_settings *s, sb_why *why);
 static sb_status derive_control(sb_settings *s, sb_why *why);
-static sb_status check_servers(const sb_settings *s, const sb_server_setting *servers, size_t count,
-                               sb_why *why);
+static bool shares_port(const sb_addr *a, const sb_addr *b);
+static sb_status check_servers(const sb_settings *s, const char *path,
+                               const sb_server_setting *servers, size_t count, sb_why *why);
 static sb_status check_numbers(const sb_settings *s, sb_why *why);
 static sb_status check_services(const sb_settings *s, sb_why *why);
 static sb_status freeze_routes(sb_settings *s, sb_why *why);
@@ -34,11 +35,13 @@ static uint32_t hash_settings(const sb_settings *s);
 sb_status sb_settings_freeze(sb_settings *s, sb_why *why)
 {
     SB_ASSERT(!s->frozen);
+    bool by_variable = s->upstream_count > 0 && s->upstreams[0].origin.line == 0;
     sb_status status = check_listen(s, why);
     if (status == SB_OK)
         status = derive_control(s, why);
     if (status == SB_OK)
-        status = check_servers(s, s->upstreams, s->upstream_count, why);
+        status = check_servers(s, by_variable ? "STUBBORN_SERVERS" : "upstreams", s->upstreams,
+                               s->upstream_count, why);
     if (status == SB_OK)
         status = check_numbers(s, why);
     if (status == SB_OK)
@@ -114,8 +117,19 @@ static sb_status check_listen(const sb_settings *s, sb_why *why)
         for (size_t j = 0; j < i; j++)
             if (sb_addr_equal(addr, &s->listen.dns[j]))
                 return complain(why, NULL, "listen.dns: %s is there twice", text);
+        if (s->listen.http_on && shares_port(addr, &s->listen.http))
+            return complain(why, &s->listen.http_origin,
+                            "listen.http: %s of listen.dns takes that port already", text);
     }
     return SB_OK;
+}
+
+/* Two listeners for TCP cannot have both. 0 is a port of the system's choice. */
+static bool shares_port(const sb_addr *a, const sb_addr *b)
+{
+    return a->port == b->port && a->port > 0 &&
+           (sb_addr_same_host(a, b) ||
+            (a->family == b->family && (sb_addr_is_any(a) || sb_addr_is_any(b))));
 }
 
 static sb_status derive_control(sb_settings *s, sb_why *why)
@@ -146,8 +160,9 @@ static sb_status derive_control(sb_settings *s, sb_why *why)
     return SB_OK;
 }
 
-static sb_status check_servers(const sb_settings *s, const sb_server_setting *servers, size_t count,
-                               sb_why *why)
+/* path: of the list. */
+static sb_status check_servers(const sb_settings *s, const char *path,
+                               const sb_server_setting *servers, size_t count, sb_why *why)
 {
     char text[SB_ADDR_TEXT_MAX];
     for (size_t i = 0; i < count; i++) {
@@ -155,12 +170,12 @@ static sb_status check_servers(const sb_settings *s, const sb_server_setting *se
         sb_addr_text_port(&server->addr, text);
         if (sb_settings_own_address(s, &server->addr))
             return complain(why, &server->origin,
-                            "upstream %s is an address of listen.dns: "
+                            "%s[%zu]: %s is an address of listen.dns: "
                             "questions would turn in a loop",
-                            text);
+                            path, i, text);
         for (size_t j = 0; j < i; j++)
             if (sb_addr_equal(&server->addr, &servers[j].addr))
-                return complain(why, &server->origin, "upstream %s is there twice", text);
+                return complain(why, &server->origin, "%s[%zu]: %s is there twice", path, i, text);
     }
     return SB_OK;
 }
@@ -181,7 +196,8 @@ static sb_status check_services(const sb_settings *s, sb_why *why)
     for (size_t i = 0; i < s->service_count; i++)
         for (size_t j = 0; j < i; j++)
             if (sb_ascii_equal(s->services[i].name, s->services[j].name))
-                return complain(why, &s->services[i].origin, "service %s is there twice",
+                return complain(why, &s->services[i].origin,
+                                "services[%zu].name: %s is there twice", i,
                                 SB_Q(s->services[i].name));
     return SB_OK;
 }
@@ -305,19 +321,23 @@ static sb_status freeze_routes(sb_settings *s, sb_why *why)
     sb_route_setting *routes = sb_arena_alloc(&s->arena, s->route_count * sizeof(*routes));
     if (!routes)
         return SB_NOMEM;
+    for (size_t i = 0; i < s->route_count; i++) { /* in the order of the file, for the path */
+        const sb_route_setting *route = &s->routes[i];
+        char path[40], text[SB_NAME_TEXT_MAX];
+        for (size_t j = 0; j < i; j++)
+            if (compare_routes(route, &s->routes[j]) == 0)
+                return complain(why, &route->origin, "routes[%zu].suffix: %.255s is there twice", i,
+                                sb_name_text(&route->suffix, text));
+        (void)snprintf(path, sizeof(path), "routes[%zu].upstreams", i);
+        sb_status status = check_servers(s, path, route->servers, route->server_count, why);
+        if (status != SB_OK)
+            return status;
+    }
     memcpy(routes, s->routes, s->route_count * sizeof(*routes));
     qsort(routes, s->route_count, sizeof(*routes), compare_routes);
     s->routes = routes;
-    for (size_t i = 0; i < s->route_count; i++) {
-        char text[SB_NAME_TEXT_MAX];
-        if (i > 0 && compare_routes(&routes[i], &routes[i - 1]) == 0)
-            return complain(why, &routes[i].origin, "route %.255s is there twice",
-                            sb_name_text(&routes[i].suffix, text));
-        sb_status status = check_servers(s, routes[i].servers, routes[i].server_count, why);
-        if (status != SB_OK)
-            return status;
+    for (size_t i = 0; i < s->route_count; i++)
         routes[i].view = route_view(s, i);
-    }
     return SB_OK;
 }
 

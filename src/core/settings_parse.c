@@ -105,6 +105,14 @@ sb_status sb_server_parse(sb_arena *arena, const char *text, sb_server_setting *
         return sb_why_set(why, SB_INVALID, "server %s has port 0", SB_Q(text));
     if (sb_addr_is_any(&server.addr))
         return sb_why_set(why, SB_INVALID, "server %s is the unspecified address", SB_Q(text));
+    if (sb_addr_is_group(&server.addr))
+        return sb_why_set(why, SB_INVALID, "server %s is a multicast or broadcast address",
+                          SB_Q(text));
+    if (server.addr.family == SB_FAMILY_6 && sb_addr_is_link_local(&server.addr) &&
+        server.addr.scope == 0)
+        return sb_why_set(why, SB_INVALID,
+                          "server %s is link-local and needs its interface: fe80::1%%eth0",
+                          SB_Q(text));
     sb_name name;
     if (hash && sb_name_parse(hash + 1, strlen(hash + 1), &name, NULL) != SB_OK)
         return sb_why_set(why, SB_INVALID, "server %s has a bad certificate name", SB_Q(text));

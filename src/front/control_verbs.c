@@ -244,8 +244,8 @@ static bool run_health(sb_control_request *request)
 static bool run_upstreams(sb_control_request *request)
 {
     sb_engine *engine = request->control->engine;
-    request->result = json_pack("{s:o, s:o}", "upstreams", sb_view_upstreams(engine, true),
-                                "routes", sb_view_routes(engine));
+    request->result = json_pack("{s:o, s:o, s:o}", "upstreams", sb_view_upstreams(engine, true),
+                                "loops", sb_view_loops(engine), "routes", sb_view_routes(engine));
     return true;
 }
 

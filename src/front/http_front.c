@@ -303,7 +303,9 @@ static void get_status(exchange *x)
 
 static void get_upstreams(exchange *x)
 {
-    json_t *body = json_pack("{s:o}", "upstreams", sb_view_upstreams(x->front->engine, true));
+    sb_engine *engine = x->front->engine;
+    json_t *body = json_pack("{s:o, s:o}", "upstreams", sb_view_upstreams(engine, true), "loops",
+                             sb_view_loops(engine));
     if (body && x->names)
         json_object_set_new(body, "routes", sb_view_routes(x->front->engine));
     send_json(x, 200, body);

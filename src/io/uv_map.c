@@ -43,8 +43,9 @@ static atomic_bool fault_seen; /* relaxed: a flag for a later log line */
 
 static sb_status lock_file(int fd, const char *path, sb_why *why);
 static sb_status check_file(int fd, const char *path, struct stat *ret_st, sb_why *why);
+static sb_status check_place(const char *path, sb_why *why);
 static sb_status check_file_system(int fd, const char *path, bool fresh, sb_why *why);
-static sb_status map_fd(mapping_handle *take_h, size_t size, sb_mapping *ret, sb_why *why);
+static sb_status map_bytes(mapping_handle *take_h, size_t size, sb_mapping *ret, sb_why *why);
 static sb_status clear_temporary(const char *name, const char *path, sb_why *why);
 static sb_status shape_file(int fd, const char *path, size_t size, unsigned mode, int64_t group,
                             sb_why *why);
@@ -78,7 +79,7 @@ sb_status sb_uv_map_open(sb_env *env, const char *path, sb_mapping *ret, sb_why 
     if (status == SB_OK && fallocate(h->fd, FALLOC_FL_KEEP_SIZE, 0, st.st_size) != 0)
         status = sb_uv_why(why, errno, "cannot reserve the cache file %s on its disk", path);
     if (status == SB_OK)
-        return map_fd(h, (size_t)st.st_size, ret, why);
+        return map_bytes(h, (size_t)st.st_size, ret, why);
     handle_free(h);
     return status;
 }
@@ -92,6 +93,8 @@ sb_status sb_uv_map_create(sb_env *env, const char *path, size_t size, unsigned 
     if (length < 0 || (size_t)length >= sizeof(name))
         return sb_why_set(why, SB_INVALID, "the path of the cache file is too long");
     sb_status status = sb_uv_make_parent(path, why);
+    if (status == SB_OK)
+        status = check_place(path, why);
     if (status == SB_OK)
         status = clear_temporary(name, path, why);
     if (status != SB_OK)
@@ -112,7 +115,7 @@ sb_status sb_uv_map_create(sb_env *env, const char *path, size_t size, unsigned 
     if (status == SB_OK)
         status = shape_file(h->fd, path, size, mode, group, why);
     if (status == SB_OK)
-        return map_fd(h, size, ret, why);
+        return map_bytes(h, size, ret, why);
     handle_free(h);
     return status;
 }
@@ -123,6 +126,9 @@ sb_status sb_uv_map_publish(sb_env *env, sb_mapping *mapping, sb_why *why)
     mapping_handle *h = mapping->handle;
     if (!h || h->published)
         return SB_OK;
+    sb_status status = check_place(h->path, why); /* again: a rename asks nobody */
+    if (status != SB_OK)
+        return status;
     if (rename(h->temporary, h->path) != 0)
         return sb_uv_why(why, errno, "cannot put the cache file %s in its place", h->path);
     h->published = true;
@@ -135,18 +141,9 @@ sb_status sb_uv_map_memory(sb_env *env, size_t size, sb_mapping *ret, sb_why *wh
     mapping_handle *h = sb_new(mapping_handle);
     if (!h)
         return sb_why_set(why, SB_NOMEM, "out of memory for the cache");
-    h->guard = -1;
+    h->guard = h->fd = -1; /* of no file: a limit on the size of files is none of memory's */
     h->published = true;
-    h->fd = memfd_create("stubborn-cache", MFD_CLOEXEC);
-    if (h->fd < 0 || ftruncate(h->fd, (off_t)size) != 0) {
-        int error = errno;
-        handle_free(h);
-        return sb_uv_why(why, error, "cannot make a cache of %zu bytes in memory", size);
-    }
-    sb_status status = map_fd(h, size, ret, why);
-    if (status == SB_OK)
-        ret->in_file = false;
-    return status;
+    return map_bytes(h, size, ret, why);
 }
 
 void sb_uv_map_flush(sb_env *env, sb_mapping *mapping)
@@ -230,16 +227,19 @@ static int guard_add(const void *base, size_t size)
     return -1;
 }
 
-static sb_status map_fd(mapping_handle *take_h, size_t size, sb_mapping *ret, sb_why *why)
+static sb_status map_bytes(mapping_handle *take_h, size_t size, sb_mapping *ret, sb_why *why)
 {
-    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, take_h->fd, 0);
+    bool in_file = take_h->fd >= 0;
+    int flags = in_file ? MAP_SHARED : MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, take_h->fd, 0);
     if (base == MAP_FAILED) {
-        sb_status status = sb_uv_why(why, errno, "cannot map %zu bytes of the cache", size);
+        int error = errno;
         handle_free(take_h);
-        return status;
+        return in_file ? sb_uv_why(why, error, "cannot map %zu bytes of the cache", size)
+                       : sb_uv_why(why, error, "cannot make a cache of %zu bytes in memory", size);
     }
     take_h->guard = guard_add(base, size);
-    *ret = (sb_mapping){.base = base, .size = size, .handle = take_h, .in_file = true};
+    *ret = (sb_mapping){.base = base, .size = size, .handle = take_h, .in_file = in_file};
     return SB_OK;
 }
 
@@ -271,7 +271,8 @@ static sb_status check_file(int fd, const char *path, struct stat *ret_st, sb_wh
     if (fstat(fd, &st) != 0)
         return sb_uv_why(why, errno, "cannot look at the cache file %s", path);
     if (!S_ISREG(st.st_mode))
-        return sb_why_set(why, SB_PERM, "the cache file %s is not a regular file", path);
+        return sb_why_set(why, SB_PERM, "the cache file %s is not a regular file; left alone",
+                          path);
     if (st.st_uid != geteuid())
         return sb_why_set(why, SB_PERM, "the cache file %s belongs to another user (uid %u)", path,
                           (unsigned)st.st_uid);
@@ -281,6 +282,17 @@ static sb_status check_file(int fd, const char *path, struct stat *ret_st, sb_wh
     if (st.st_size == 0)
         return sb_why_set(why, SB_MALFORMED, "the cache file %s is empty", path);
     *ret_st = st;
+    return SB_OK;
+}
+
+/* A device, a FIFO, a link was never ours: only a regular file may go to make room. */
+static sb_status check_place(const char *path, sb_why *why)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT ? SB_OK : sb_uv_why(why, errno, "cannot look at %s", path);
+    if (!S_ISREG(st.st_mode))
+        return sb_why_set(why, SB_PERM, "%s is not a regular file; left alone", path);
     return SB_OK;
 }
 
@@ -327,9 +339,12 @@ static sb_status shape_file(int fd, const char *path, size_t size, unsigned mode
  * progress. */
 static sb_status clear_temporary(const char *name, const char *path, sb_why *why)
 {
+    sb_status status = check_place(name, why);
+    if (status != SB_OK)
+        return status;
     int fd = open(name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd >= 0) {
-        sb_status status = lock_file(fd, path, why);
+        status = lock_file(fd, path, why);
         close(fd);
         if (status == SB_BUSY)
             return status;

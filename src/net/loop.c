@@ -137,9 +137,12 @@ bool sb_loops_met(sb_loops *loops, const sb_name *name)
         probe *p = &loops->probes[i];
         if (p->server.family == 0 || !sb_name_equal(&p->name, name))
             continue;
-        char text[SB_ADDR_TEXT_MAX];
+        char text[SB_ADDR_TEXT_MAX], why[SB_ADDR_TEXT_MAX + 80];
         p->met = true;
-        if (!sb_upstreams_exclude(loops->ups, &p->server))
+        (void)snprintf(why, sizeof why,
+                       "%s forwards to this daemon and is not asked, and there is no other",
+                       sb_addr_text_port(&p->server, text));
+        if (!sb_upstreams_exclude(loops->ups, &p->server, why))
             return true; /* known already */
         sb_count(sb_upstreams_stats(loops->ups), SB_COUNT_LOOPS);
         sb_events_emit(sb_upstreams_events(loops->ups),

@@ -50,6 +50,7 @@ struct sb_upstreams {
     struct {
         sb_addr addr;
         sb_ns probed_at;
+        char why[120];
     } excluded[SB_EXCLUDED_MAX]; /* forwarding loops */
     unsigned excluded_count;
 };
@@ -577,13 +578,14 @@ static unsigned find_excluded(const sb_upstreams *ups, const sb_addr *server)
     return i;
 }
 
-bool sb_upstreams_exclude(sb_upstreams *ups, const sb_addr *server)
+bool sb_upstreams_exclude(sb_upstreams *ups, const sb_addr *server, const char *why)
 {
     unsigned i = find_excluded(ups, server);
     if (i < ups->excluded_count || i == SB_EXCLUDED_MAX)
         return false;
     ups->excluded[i].addr = *server;
     ups->excluded[i].probed_at = sb_env_now(ups->env);
+    (void)snprintf(ups->excluded[i].why, sizeof ups->excluded[i].why, "%s", why);
     ups->excluded_count++;
     return true;
 }
@@ -602,20 +604,14 @@ void sb_upstreams_include_all(sb_upstreams *ups)
     ups->excluded_count = 0;
 }
 
-bool sb_upstreams_is_excluded(const sb_upstreams *ups, const sb_addr *server)
-{
-    return find_excluded(ups, server) < ups->excluded_count;
-}
-
 bool sb_upstreams_excluded_due(const sb_upstreams *ups, sb_ns age, sb_addr *ret_server)
 {
     sb_ns now = sb_env_now(ups->env);
-    for (unsigned i = 0; i < ups->excluded_count; i++) {
-        if (now - ups->excluded[i].probed_at < age)
-            continue;
-        *ret_server = ups->excluded[i].addr;
-        return true;
-    }
+    for (unsigned i = 0; i < ups->excluded_count; i++)
+        if (now - ups->excluded[i].probed_at >= age) {
+            *ret_server = ups->excluded[i].addr;
+            return true;
+        }
     return false;
 }
 
@@ -726,10 +722,14 @@ static bool pool_fill(sb_upstreams *ups, sb_pool *pool, const sb_settings *setti
             char text[SB_ADDR_TEXT_MAX];
             sb_log(UPSTREAM, WARN, "own address is no upstream", "server=%s",
                    sb_addr_text_port(&servers[i].addr, text));
+            pool->left_out = "the only upstream server is this daemon itself";
             continue;
         }
-        if (sb_upstreams_is_excluded(ups, &servers[i].addr))
+        unsigned excluded = find_excluded(ups, &servers[i].addr);
+        if (excluded < ups->excluded_count) {
+            pool->left_out = ups->excluded[excluded].why;
             continue;
+        }
         sb_upstream *server = server_get(ups, &servers[i]);
         if (!server)
             return false;

@@ -74,6 +74,7 @@ typedef struct sb_pool {
     unsigned count;
     sb_question probe; /* a real question to probe dead servers with; name.size 0: none yet */
     bool probe_answered;
+    const char *left_out; /* why the last server that was left out was; lives with the upstreams */
 } sb_pool;
 
 typedef struct sb_upstreams sb_upstreams;
@@ -166,11 +167,10 @@ void sb_upstreams_on_recovery(sb_upstreams *ups, void (*call)(void *context), vo
 void sb_upstreams_reset(sb_upstreams *ups);
 /* Servers that forward to us are left out of every pool from the next configure on (net/loop).
  * True: it was not left out before / it was. */
-bool sb_upstreams_exclude(sb_upstreams *ups, const sb_addr *server);
+bool sb_upstreams_exclude(sb_upstreams *ups, const sb_addr *server, const char *why);
 bool sb_upstreams_include(sb_upstreams *ups, const sb_addr *server);
 /* All are tried again: other servers, another network. */
 void sb_upstreams_include_all(sb_upstreams *ups);
-bool sb_upstreams_is_excluded(const sb_upstreams *ups, const sb_addr *server);
 /* One of them that was looked at longer ago than that; false: none. */
 bool sb_upstreams_excluded_due(const sb_upstreams *ups, sb_ns age, sb_addr *ret_server);
 size_t sb_upstreams_excluded(const sb_upstreams *ups, sb_addr *ret_servers, size_t max);

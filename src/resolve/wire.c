@@ -459,7 +459,8 @@ static void ask_next(wire *w)
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
     if (queries_left(w) == 0 || pool->count == 0) {
         if (pool->count == 0)
-            w->attempt.failed_by = "no upstream server is configured";
+            w->attempt.failed_by =
+                pool->left_out ? pool->left_out : "no upstream server is configured";
         fail(w, pool->count == 0 ? SB_UNREACHABLE : w->worst);
         return;
     }

@@ -218,8 +218,8 @@ static void move_entries(sb_l1 *l1, const sb_l1_reader *from, sb_l1_buffer *buff
     sb_l1_entry entry;
     sb_tick now = sb_l1_now(l1);
     while (sb_l1_walk(from, &cursor, buffer, &entry)) {
-        sb_status status = sb_l1_is_dead(&entry, now) ? SB_OK : sb_l1_store(l1, &entry);
-        (void)status; /* too large for a smaller file: counted there */
+        if (!sb_l1_is_dead(&entry, now) && sb_l1_store(l1, &entry) == SB_OK)
+            l1->stats.moved++; /* else it is too large for a smaller file: counted there */
     }
     l1->stats.evictions = 0;
 }
@@ -358,13 +358,15 @@ static bool is_same_file(const sb_file_stat *a, const sb_file_stat *b)
     return a->exists && b->exists && a->inode == b->inode && a->device == b->device;
 }
 
-bool sb_l1_still_there(sb_l1 *l1, const char *path)
+bool sb_l1_still_there(sb_l1 *l1, const char *path, bool *ret_cut)
 {
     sb_file_stat now = {0};
     if (!l1->in_file)
         return true;
     l1->env->ops->file_stat(l1->env, path, &now);
-    l1->in_file = is_same_file(&now, &l1->seen) && now.size == l1->seen.size;
+    bool same = is_same_file(&now, &l1->seen);
+    l1->in_file = same && now.size == l1->seen.size;
+    *ret_cut = same && now.size < l1->seen.size;
     return l1->in_file;
 }
 
@@ -437,8 +439,8 @@ static void take_learned(sb_l1 *file, const sb_l1 *memory, sb_l1_buffer *buffer)
             ((!(old.flags & SB_L1_AGE_UNKNOWN) && old.life.learned > entry.life.learned) ||
              (old.kind == SB_KIND_POSITIVE && entry.kind != SB_KIND_POSITIVE &&
               ((old.flags & SB_L1_PROTECTED) || (entry.flags & SB_L1_NO_SOA))));
-        sb_status status = stays ? SB_OK : sb_l1_store(file, &entry);
-        (void)status; /* too large for the file: counted there */
+        if (!stays && sb_l1_store(file, &entry) == SB_OK)
+            file->stats.moved++; /* else it is too large for the file: counted there */
     }
 }
 

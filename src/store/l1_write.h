@@ -33,8 +33,9 @@ bool sb_l1_in_file(const sb_l1 *l1);
 /* True where it is in memory for no other reason than that another process holds the file. */
 bool sb_l1_locked_out(const sb_l1 *l1);
 /* Is the file at that path still the one l1 is in, and whole? False: it was removed, replaced or
- * cut. l1 goes on in what is mapped, but is not in a file any more until sb_l1_take_file. */
-bool sb_l1_still_there(sb_l1 *l1, const char *path);
+ * cut. l1 goes on in what is mapped, but is not in a file any more until sb_l1_take_file. What lay
+ * beyond a cut is lost, the mapping has it no more. */
+bool sb_l1_still_there(sb_l1 *l1, const char *path, bool *ret_cut);
 /* Tries again to get the file for a cache that was locked out of it, or makes a new one of all that
  * is mapped where the file is not there any more. SB_OK: l1 is in the file now,
  * with what was learned in memory meanwhile where that is newer; a denial learned in memory
@@ -85,7 +86,8 @@ void sb_l1_set_network(sb_l1 *l1, uint32_t network);
 typedef struct sb_l1_stats {
     uint64_t entries, capacity_bytes, used_bytes;
     uint64_t writes, evictions, expired, dropped, too_big;
-    bool counted; /* entries and used_bytes are exact */
+    uint64_t moved; /* of entries, those that came over from the file or the memory before */
+    bool counted;   /* entries and used_bytes are exact */
 } sb_l1_stats;
 /* Of a file that was there before, entries is exact after one full sweep; until then it counts what
  * was met. */

@@ -202,7 +202,8 @@ class Daemon:
     """One stubbornd with its own directory, ports, cache file. Use as a context."""
 
     def __init__(self, upstreams=(), workers=1, config="", listen="", size="1MiB", env=None,
-                 cache=None, share="user", user=None, dns=None):
+                 cache=None, share="user", user=None, dns=None,
+                 prefix=()):
         self.dir = tempfile.mkdtemp(prefix="stubborn-live-", dir="/tmp")
         os.chmod(self.dir, 0o755)
         self.dns, self.http = free_port(), free_port()
@@ -211,6 +212,7 @@ class Daemon:
         self.cache = os.path.join(self.dir, "cache", "cache.l1") if cache is None else cache
         self.upstreams, self.workers, self.config, self.listen = upstreams, workers, config, listen
         self.size, self.share, self.env, self.user = size, share, dict(env or {}), user
+        self.prefix = list(prefix)  # a program that starts it
         self.log_path = os.path.join(self.dir, "log")
         self.path = os.path.join(self.dir, "stubborn.yaml")
         self.process = None
@@ -258,7 +260,8 @@ class Daemon:
         environment.update(self.env)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [os.path.join(BUILD, "stubbornd"), "-c", self.path], stdin=subprocess.DEVNULL,
+                self.prefix + [os.path.join(BUILD, "stubbornd"), "-c", self.path],
+                stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, env=environment, user=self.user, group=self.user,
                 extra_groups=[] if self.user else None, cwd="/")
         return self

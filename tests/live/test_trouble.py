@@ -5,17 +5,19 @@ And who may ask: listen.allow, ownership and modes of sockets and files.
 """
 import fcntl
 import grp
+import json
 import os
 import pwd
 import socket
 import stat
 import struct
 import subprocess
+import threading
 import time
 
 from badserver import BadServer, address_of
-from live import (PATIENCE_S, Daemon, Skip, addresses, ask_stream, ask_tcp, ask_udp, ask_unix,
-                  check, equal, query, refuses_to_start, run, until)
+from live import (BUILD, PATIENCE_S, Daemon, Skip, addresses, ask_stream, ask_tcp, ask_udp,
+                  ask_unix, check, equal, query, refuses_to_start, run, until)
 
 NOBODY = 65534
 NOERROR, SERVFAIL, REFUSED = 0, 2, 5
@@ -190,6 +192,53 @@ def cache_of_others():
                 equal(os.lstat(d.cache).st_ino, before.st_ino, f"{spoil.__name__}: left alone")
 
 
+def cache_is_no_file():
+    """A device, a FIFO, a link to nothing in the cache file's place: one warning, left alone"""
+    def fifo(path):
+        os.mkfifo(path)
+
+    def device(path):
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+
+    def link(path):
+        os.symlink(path + ".nowhere", path)
+
+    def socket_file(path):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+            s.bind(path)
+
+    for make in (fifo, device, link, socket_file):
+        if make is device and os.geteuid() != 0:
+            continue
+        for beside in ("", ".new"):
+            with BadServer() as server, Daemon([server]) as d:
+                os.makedirs(os.path.dirname(d.cache), mode=0o700)
+                try:
+                    make(d.cache + beside)
+                except PermissionError:
+                    break  # a container that makes no devices
+                before = os.lstat(d.cache + beside)
+                d.start()
+                equal(len(warnings(d)), 1, f"warnings after {make.__name__}: {warnings(d)}")
+                check("not a regular file" in warnings(d)[0], warnings(d)[0])
+                check("in memory only" in warnings(d)[0], warnings(d)[0])
+                serves(d)
+                equal(d.end(), 0, "exit status")
+                after = os.lstat(d.cache + beside)
+                equal((after.st_ino, after.st_mode), (before.st_ino, before.st_mode), "left alone")
+    with BadServer() as server, Daemon([server]) as d:
+        d.start()
+        serves(d)
+        os.remove(d.cache)
+        os.mkfifo(d.cache)
+        before = os.lstat(d.cache)
+        until(lambda: any("not a regular file" in w for w in warnings(d)), "it is told")
+        time.sleep(1.2)  # the next try says nothing new
+        equal(len(warnings(d)), 2, f"warnings: {warnings(d)}")
+        serves(d, "later.example")
+        equal(os.lstat(d.cache).st_ino, before.st_ino, "left alone while running")
+
+
 def cache_locked():
     """A cache file locked by another: one warning, service goes on, the file is untouched"""
     with BadServer() as server, Daemon([server]) as d:
@@ -275,6 +324,30 @@ def cache_full_disk():
             subprocess.run(["umount", "-l", directory], check=False)
 
 
+def cache_above_a_limit():
+    """A limit on the size of files: one warning, service goes on in memory; the command as well"""
+    for workers in (0, 1):
+        with BadServer() as server, Daemon([server], workers=workers,
+                                           prefix=["prlimit", "--fsize=102400"]) as d:
+            d.start()
+            equal(len(warnings(d)), 1, f"warnings: {warnings(d)}")
+            check("File too large" in warnings(d)[0], warnings(d)[0])
+            check("in memory only" in warnings(d)[0], warnings(d)[0])
+            equal(os.listdir(os.path.dirname(d.cache)), [], "nothing is left")
+            serves(d)
+            equal(d.end(), 0, "exit status")
+            said = subprocess.run(
+                ["prlimit", "--fsize=102400", os.path.join(BUILD, "stubborn"), "-c", d.path,
+                 "query", "a.example"], capture_output=True, text=True, check=False)
+            equal(said.returncode, 0, f"exit status of the command: {said}")
+            check(address_of("a.example") in said.stdout, said.stdout)
+            equal(os.listdir(os.path.dirname(d.cache)), [], "nothing is left by the command")
+            d.prefix = []
+            d.start()  # the limit gone
+            equal(warnings(d), [], "warnings")
+            serves(d)
+
+
 def cache_cut_while_mapped():
     """A cache file cut short or removed under the running daemon costs data, not service"""
     for workers in (0, 1):
@@ -289,6 +362,76 @@ def cache_cut_while_mapped():
             os.remove(d.cache)
             serves(d, "later.example")
             check(d.process.poll() is None, "alive")
+
+
+def cache_lost_is_told():
+    """A cache file removed or cut under the daemon: the log says how much of it went over"""
+    def moved(d):
+        line = until(lambda: [l for l in d.log().splitlines() if "cache file made anew" in l],
+                     "made anew")[-1]
+        return int(line.split(" entries=")[1].split()[0]), int(line.split(" of=")[1].split()[0])
+
+    for size in (None, 4096):
+        with BadServer() as server, Daemon([server]) as d:
+            server.ttl = 86400
+            d.start()
+            for i in range(50):
+                equal(addresses(d.ask(f"c{i}.example")), [address_of(f"c{i}.example")], "learned")
+            if size is None:
+                os.remove(d.cache)
+            else:
+                os.truncate(d.cache, size)
+            went, of = moved(d)
+            equal(of, 50, "known before")
+            equal(went, 50 if size is None else 0, "went over")
+            lost = any("cut; what lay beyond the cut is lost" in w for w in warnings(d))
+            equal(lost, size is not None, f"it is said: {warnings(d)}")
+            serves(d)
+
+
+class Forwarder:
+    """Sends every question on to a port, and says nothing itself."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port, self.to = self.socket.getsockname()[1], None
+        threading.Thread(target=self.forward, daemon=True).start()
+
+    def forward(self):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+            while True:
+                try:
+                    data = self.socket.recv(4096)
+                except OSError:
+                    return
+                if self.to:
+                    out.sendto(data, ("127.0.0.1", self.to))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+
+def forwarding_loop_alone():
+    """The only server forwards to the daemon: the answer and `upstreams` say who and why"""
+    with Forwarder() as server, Daemon([server]) as d:
+        server.to = d.dns
+        d.start()
+        d.ask("a.example")
+        until(lambda: "forwarding loop" in d.log_tail(), "it is found")
+        where = f"127.0.0.1:{server.port}"
+        reply = until(lambda: (r := d.ask("b.example")) and 23 in r.edes and r, "it is left out")
+        equal(reply.rcode, SERVFAIL, "rcode")
+        check(f"{where} forwards to this daemon".encode() in reply.raw, reply.raw)
+        equal(d.control({"verb": "upstreams"})["loops"], [where], "control")
+        equal(json.loads(d.get("/v1/upstreams")[1])["loops"], [where], "http")
+        for words in (["upstreams"], ["status"]):
+            said = subprocess.run([os.path.join(BUILD, "stubborn"), "-c", d.path] + words,
+                                  capture_output=True, text=True, check=True).stdout
+            check(where in said and "forwards to this daemon and is not asked" in said, said)
 
 
 def reload_good_and_bad():
@@ -504,7 +647,7 @@ def environment():
 if __name__ == "__main__":
     run([port_in_use, second_daemon, socket_without_permission, abandoned_socket, cache_damaged,
          cache_damaged_in_the_middle,
-         cache_of_others, cache_locked, cache_lock_is_freed, cache_read_only,
-         cache_full_disk, cache_cut_while_mapped,
-         reload_good_and_bad, allow_list, allow_is_required, modes, reload_rights,
-         control_rights, environment])
+         cache_of_others, cache_is_no_file, cache_locked, cache_lock_is_freed, cache_read_only,
+         cache_full_disk, cache_above_a_limit, cache_cut_while_mapped,
+         cache_lost_is_told, forwarding_loop_alone, reload_good_and_bad, allow_list,
+         allow_is_required, modes, reload_rights, control_rights, environment])

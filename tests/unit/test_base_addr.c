@@ -205,7 +205,7 @@ static void longest_text_fits(void **state)
 static void classes(void **state)
 {
     (void)state;
-    enum { LOOP = 1, ANY = 2, LINK = 4, PRIVATE = 8 };
+    enum { LOOP = 1, ANY = 2, LINK = 4, PRIVATE = 8, GROUP = 16 };
     static const struct {
         const char *text;
         unsigned class;
@@ -241,6 +241,14 @@ static void classes(void **state)
         {"fe00::1", 0},
         {"::ffff:10.0.0.1", PRIVATE},
         {"8.8.8.8", 0},
+        {"224.0.0.1", GROUP},
+        {"239.255.255.255", GROUP},
+        {"240.0.0.1", 0},
+        {"255.255.255.255", GROUP},
+        {"255.255.255.254", 0},
+        {"ff02::1", GROUP},
+        {"fe00::ff", 0},
+        {"::ffff:224.0.0.1", GROUP},
         {"2001:db8::1", 0},
     };
     for (size_t i = 0; i < SB_ARRAY_SIZE(table); i++) {
@@ -248,7 +256,8 @@ static void classes(void **state)
         unsigned class = (sb_addr_is_loopback(&addr) ? LOOP : 0u) |
                          (sb_addr_is_any(&addr) ? ANY : 0u) |
                          (sb_addr_is_link_local(&addr) ? LINK : 0u) |
-                         (sb_addr_is_private(&addr) ? PRIVATE : 0u);
+                         (sb_addr_is_private(&addr) ? PRIVATE : 0u) |
+                         (sb_addr_is_group(&addr) ? GROUP : 0u);
         if (class != table[i].class)
             fail_msg("%s: class %u, not %u", table[i].text, class, table[i].class);
     }

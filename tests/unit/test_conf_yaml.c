@@ -566,6 +566,18 @@ static void bad_rules_and_services(void **state)
     refused("names: [{match: a, emergency: [x]}]",
             "t.yaml:1:32: names[0].emergency[0]: x is not the IP address of a host");
     refused("names: [{match: a, emergency: [0.0.0.0]}]", "t.yaml:1:32: names[0].emergency[0]: ");
+    refused("names: [{match: a, emergency: ['ff02::1']}]", "t.yaml:1:32: names[0].emergency[0]: ");
+    refused("names: [{match: a, emergency: [255.255.255.255]}]",
+            "t.yaml:1:32: names[0].emergency[0]: ");
+    refused("names: [{match: localhost, emergency: [10.0.0.1]}]",
+            "t.yaml:1:39: names[0].emergency: localhost is always this machine");
+    refused("names: [{emergency: [10.0.0.1], match: '*.LocalHost.'}]",
+            "t.yaml:1:21: names[0].emergency: localhost is always this machine");
+    refused("upstreams: [255.255.255.255]", "t.yaml:1:13: upstreams[0]: ");
+    refused("upstreams: [10.0.0.1, 224.0.0.1]", "t.yaml:1:23: upstreams[1]: ");
+    refused("upstreams: ['[ff02::fb]:5353']", "t.yaml:1:13: upstreams[0]: ");
+    refused("upstreams: ['fe80::1']",
+            "t.yaml:1:13: upstreams[0]: server fe80::1 is link-local and");
     refused("names:\n  - match: a\n    emergency: [10.0.0.1]\n    protect: false\n",
             "t.yaml:4:14: names[0].protect: false contradicts emergency");
     refused("names: [{match: a, ttl_max: 1s, ttl_min: 2s}]",
@@ -637,7 +649,7 @@ static void rules_across_keys(void **state)
     sb_why why = {""};
     assert_int_equal(load(s, "upstreams:\n  - 10.0.0.1\n  - 10.0.0.1\n", &why), SB_OK);
     assert_int_equal(sb_settings_freeze(s, &why), SB_INVALID);
-    assert_string_equal(why.text, "t.yaml:3:5: upstream 10.0.0.1:53 is there twice");
+    assert_string_equal(why.text, "t.yaml:3:5: upstreams[1]: 10.0.0.1:53 is there twice");
     sb_settings_unref(s);
 }
 

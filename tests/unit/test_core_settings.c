@@ -479,13 +479,34 @@ static void cross_field_rules(void **state)
     s = fresh(NULL);
     s->services = services;
     s->service_count = 2;
-    assert_refused(s, "service X is there twice");
+    assert_refused(s, "services[1].name: X is there twice");
     const sb_server_setting same[] = {{.addr = addr_of("10.0.0.1:53")},
                                       {.addr = addr_of("10.0.0.1:53")}};
     s = fresh(NULL);
     s->upstreams = same;
     s->upstream_count = 2;
-    assert_refused(s, "10.0.0.1:53 is there twice");
+    assert_refused(s, "[1]: 10.0.0.1:53 is there twice");
+    static const struct {
+        const char *dns, *http;
+        bool fits;
+    } pairs[] = {
+        {"127.0.0.1:8053", "127.0.0.1:8053", false}, {"127.0.0.1:8053", "127.0.0.2:8053", true},
+        {"127.0.0.1:8053", "127.0.0.1:8054", true},  {"127.0.0.1:8053", "0.0.0.0:8053", false},
+        {"127.0.0.1:8053", "[::]:8053", true},       {"127.0.0.1:0", "127.0.0.1:0", true}};
+    for (size_t i = 0; i < SB_ARRAY_SIZE(pairs); i++) {
+        const sb_addr dns = addr_of(pairs[i].dns);
+        s = fresh(NULL);
+        s->listen.dns = &dns;
+        s->listen.dns_count = 1;
+        s->listen.http_on = true;
+        s->listen.http = addr_of(pairs[i].http);
+        if (!pairs[i].fits) {
+            assert_refused(s, "listen.http: 127.0.0.1:8053 of listen.dns takes that port");
+            continue;
+        }
+        assert_int_equal(sb_settings_freeze(s, NULL), SB_OK);
+        sb_settings_unref(s);
+    }
 }
 
 static void own_addresses_are_no_upstreams(void **state)
@@ -581,7 +602,7 @@ static void routes_are_ordered_and_have_views(void **state)
     s = fresh(NULL);
     s->routes = routes;
     s->route_count = 3;
-    assert_refused(s, "route a.b.example is there twice");
+    assert_refused(s, "routes[1].suffix: a.b.example is there twice");
 }
 
 static void name_rules_are_ordered_and_merged(void **state)
