@@ -21,6 +21,7 @@
 
 static void lead(sb_exchange *x);
 static void release_followers(sb_exchange *x);
+static bool goes_on(const sb_exchange *x, const sb_exchange *follower);
 static void ask_udp(sb_exchange *x);
 static void ask_tcp(sb_exchange *x);
 static void resend(sb_timer *timer);
@@ -106,19 +107,21 @@ static void lead(sb_exchange *x)
         ask_udp(x);
 }
 
-/* The end of a leader is its followers' end, but for a cancelled one: the first takes its place. */
+/* The end of a leader is its followers' end, but for those who may go on: the first of them takes
+ * its place. */
 static void release_followers(sb_exchange *x)
 {
-    bool finished = x->op.state == SB_OP_FINISHED;
-    sb_list *first = finished ? NULL : sb_list_pop(&x->followers);
-    if (first) {
-        sb_exchange *next = sb_container_of(first, sb_exchange, link);
-        sb_list_splice(&next->followers, &x->followers);
-        lead(next);
-        return;
-    }
+    sb_exchange *next = NULL;
+    sb_list *first;
     while ((first = sb_list_pop(&x->followers))) {
         sb_exchange *follower = sb_container_of(first, sb_exchange, link);
+        if (goes_on(x, follower)) {
+            if (next)
+                sb_list_push(&next->followers, &follower->link);
+            else
+                next = follower;
+            continue;
+        }
         follower->answer = x->answer ? sb_answer_ref(x->answer) : NULL;
         follower->rcode = x->rcode;
         follower->ede = x->ede;
@@ -126,6 +129,19 @@ static void release_followers(sb_exchange *x)
         follower->protocol = x->protocol;
         sb_op_finish(&follower->op, x->op.status);
     }
+    if (next)
+        lead(next);
+}
+
+/* A cancelled leader has shown nothing, nor has the end of its time to those who have more of it: a
+ * probe is given a round trip or two. What is left must be worth another query. */
+static bool goes_on(const sb_exchange *x, const sb_exchange *follower)
+{
+    sb_ns now = sb_env_now(x->op.env);
+    if (x->op.state != SB_OP_FINISHED)
+        return true;
+    return x->op.status == SB_TIMEOUT && x->op.deadline <= now &&
+           follower->op.deadline - now >= sb_upstream_attempt_timeout(x->server);
 }
 
 /* A stream loses nothing, and a doubt has its time for TCP: only a datagram is worth it. */

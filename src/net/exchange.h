@@ -78,11 +78,11 @@ typedef struct sb_exchange {
 } sb_exchange;
 
 /* At most one query per question and server is outstanding (CVE-2025-5994): a second exchange of
- * the same question shares the first one's end, or takes its place when it is cancelled. status at
- * done: OK · SERVFAIL · REFUSED · MALFORMED (garbage, FORMERR, NOTIMP, other rcodes) · LOOP
- * (aliases without an end: the name's trouble, the server is well) · TIMEOUT · UNREACHABLE ·
- * CONNREFUSED · CLOSED · UNTRUSTED · NOMEM · IO. RD is set, CD/DO are as asked, EDNS 1232; what is
- * learned is always in folded case. */
+ * the same question shares the first one's end, or takes its place when that one is cancelled, or
+ * was given less time and has used it up. status at done: OK · SERVFAIL · REFUSED · MALFORMED
+ * (garbage, FORMERR, NOTIMP, other rcodes) · LOOP (aliases without an end: the name's trouble, the
+ * server is well) · TIMEOUT · UNREACHABLE · CONNREFUSED · CLOSED · UNTRUSTED · NOMEM · IO. RD is
+ * set, CD/DO are as asked, EDNS 1232; what is learned is always in folded case. */
 void sb_exchange_start(sb_exchange *x, sb_upstreams *ups, sb_upstream *server,
                        const sb_question *question, uint32_t flight, sb_op *parent, sb_ns deadline,
                        void (*done)(sb_op *));
