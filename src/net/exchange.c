@@ -12,16 +12,16 @@
 #include "base/mem.h"
 #include "dns/msg.h"
 
-#define NO_EDNS_FOR (3600 * SB_S) /* a server that was updated is believed within the hour */
-#define OPTIONS_MAX 192           /* a cookie with its header (44) and padding (131) */
-#define OPT_FIXED 11              /* an OPT without options */
-#define PAD_BLOCK 128             /* RFC 8467 §4.1 */
+#define OPTIONS_MAX 192 /* a cookie with its header (44) and padding (131) */
+#define OPT_FIXED 11    /* an OPT without options */
+#define PAD_BLOCK 128   /* RFC 8467 §4.1 */
 /* More than three times what we offer to take over UDP: what is larger comes over TCP. */
 #define DATAGRAM_MAX 4096
 #define RESEND_WAIT_MOST (2 * SB_S)
 
 static void lead(sb_exchange *x);
 static void release_followers(sb_exchange *x);
+static bool goes_on(const sb_exchange *x, const sb_exchange *follower);
 static void ask_udp(sb_exchange *x);
 static void ask_tcp(sb_exchange *x);
 static void resend(sb_timer *timer);
@@ -48,6 +48,7 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size);
 static bool cookie_holds(sb_exchange *x, const sb_edns *edns);
 static sb_ns round_trip(const sb_exchange *x);
 static bool asks_anew(sb_exchange *x, const sb_msg *msg);
+static void shown(sb_exchange *x, const sb_msg *msg);
 static void ask_again(sb_exchange *x);
 static sb_status take(sb_exchange *x, const sb_msg *msg);
 static sb_status make_answer(const sb_exchange *x, const sb_msg *msg, sb_answer **ret);
@@ -57,6 +58,7 @@ static void strike(sb_exchange *x);
 static bool is_names_own(sb_exchange *x);
 static bool is_others_answered(const sb_exchange *x);
 static bool is_verdict(int ede);
+static bool is_bare(const sb_exchange *x, const sb_msg *msg);
 static void emit(sb_exchange *x, sb_event_type type, uint32_t a, uint32_t b);
 
 static const sb_udp_events udp_events = {udp_received, udp_failed};
@@ -75,9 +77,7 @@ void sb_exchange_start(sb_exchange *x, sb_upstreams *ups, sb_upstream *server,
                        .sends_max = SB_EXCHANGE_SENDS,
                        .question = *question};
     sb_name_fold(&x->question.name);
-    if (server->no_edns && server->no_edns_until <= sb_env_now(env))
-        server->no_edns = false;
-    x->edns = !server->no_edns;
+    x->edns = !sb_manners_has(&server->manners, SB_HABIT_REFUSES_EDNS, sb_env_now(env));
     sb_list_init(&x->link);
     sb_list_init(&x->followers);
     sb_timer_init(&x->resend, resend);
@@ -107,19 +107,21 @@ static void lead(sb_exchange *x)
         ask_udp(x);
 }
 
-/* The end of a leader is its followers' end, but for a cancelled one: the first takes its place. */
+/* The end of a leader is its followers' end, but for those who may go on: the first of them takes
+ * its place. */
 static void release_followers(sb_exchange *x)
 {
-    bool finished = x->op.state == SB_OP_FINISHED;
-    sb_list *first = finished ? NULL : sb_list_pop(&x->followers);
-    if (first) {
-        sb_exchange *next = sb_container_of(first, sb_exchange, link);
-        sb_list_splice(&next->followers, &x->followers);
-        lead(next);
-        return;
-    }
+    sb_exchange *next = NULL;
+    sb_list *first;
     while ((first = sb_list_pop(&x->followers))) {
         sb_exchange *follower = sb_container_of(first, sb_exchange, link);
+        if (goes_on(x, follower)) {
+            if (next)
+                sb_list_push(&next->followers, &follower->link);
+            else
+                next = follower;
+            continue;
+        }
         follower->answer = x->answer ? sb_answer_ref(x->answer) : NULL;
         follower->rcode = x->rcode;
         follower->ede = x->ede;
@@ -127,6 +129,19 @@ static void release_followers(sb_exchange *x)
         follower->protocol = x->protocol;
         sb_op_finish(&follower->op, x->op.status);
     }
+    if (next)
+        lead(next);
+}
+
+/* A cancelled leader has shown nothing, nor has the end of its time to those who have more of it: a
+ * probe is given a round trip or two. What is left must be worth another query. */
+static bool goes_on(const sb_exchange *x, const sb_exchange *follower)
+{
+    sb_ns now = sb_env_now(x->op.env);
+    if (x->op.state != SB_OP_FINISHED)
+        return true;
+    return x->op.status == SB_TIMEOUT && x->op.deadline <= now &&
+           follower->op.deadline - now >= sb_upstream_attempt_timeout(x->server);
 }
 
 /* A stream loses nothing, and a doubt has its time for TCP: only a datagram is worth it. */
@@ -389,7 +404,12 @@ static void tcp_failed(sb_conn_query *query, sb_status why)
         sb_op_finish(&x->op, why);
         return;
     }
-    x->plain = true;
+    if (x->edns && x->habits == 1u << SB_HABIT_REFUSES_EDNS) {
+        x->edns = false;
+        x->edns_refused = true;
+    } else {
+        x->plain = true;
+    }
     sb_conn_drop(&x->tcp, why == SB_TIMEOUT);
     ask_udp(x);
 }
@@ -405,7 +425,7 @@ static void message(sb_exchange *x, const uint8_t *bytes, size_t size)
 
 /* 0 when it is the response to the query under way, well-formed or not. A server that cannot read a
  * query may leave the question out of its error: the ID must do (RFC 1035 §4.1.1; FORMERR to EDNS
- * of old servers). */
+ * of old servers). That one counts as a failure and for no more: see response and asks_anew. */
 static sb_reject match(const sb_exchange *x, const uint8_t *bytes, size_t size)
 {
     sb_reader r = sb_reader_of(bytes, size);
@@ -491,7 +511,7 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
     x->rtt = round_trip(x);
     if (status == SB_OK) {
         x->rcode = msg.rcode;
-        x->ede = sb_edns_ede(&msg.edns);
+        x->ede = is_bare(x, &msg) ? SB_EDE_NONE : sb_edns_ede(&msg.edns);
         x->server->responses++;
         sb_count(stats, SB_COUNT_UP_RESPONSES);
         sb_histogram_add(&stats->upstream, x->rtt);
@@ -499,6 +519,7 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
         emit(x, SB_EVENT_RESPONSE, msg.rcode, us > UINT32_MAX ? UINT32_MAX : (uint32_t)us);
         if (asks_anew(x, &msg))
             return;
+        shown(x, &msg);
         status = take(x, &msg);
     }
     sb_op_finish(&x->op, status);
@@ -558,6 +579,10 @@ static bool asks_anew(sb_exchange *x, const sb_msg *msg)
     }
     if (!x->edns || !refused)
         return false;
+    if (is_bare(x, msg) && x->server->manners.speaks_edns && !x->plain) {
+        doubt(x, SB_HABIT_REFUSES_EDNS);
+        return true;
+    }
     sb_upstream_spoke(x->server);
     if (x->with_cookie && msg->edns.present && msg->rcode == SB_RCODE_FORMERR) {
         x->no_cookie = true; /* it knows EDNS: the option is what it dislikes */
@@ -568,6 +593,35 @@ static bool asks_anew(sb_exchange *x, const sb_msg *msg)
     }
     ask_again(x);
     return true;
+}
+
+/* An error over UDP without a question: nothing but port and ID stands against a forger. */
+static bool is_bare(const sb_exchange *x, const sb_msg *msg)
+{
+    return !x->over_tcp && !msg->has_question;
+}
+
+/* Habits that the response does not have. What comes over a connection says nothing of datagrams,
+ * nor does a name without a letter in upper case, which a server that folds would repeat as well.
+ */
+static void shown(sb_exchange *x, const sb_msg *msg)
+{
+    sb_manners *manners = &x->server->manners;
+    sb_name asked = x->question.name;
+    sb_span cookie;
+    if (x->over_tcp || !msg->has_question)
+        return;
+    if (x->mixed)
+        sb_manners_mix_case(&asked, x->case_bits);
+    if (memcmp(asked.wire, x->question.name.wire, asked.size) != 0)
+        sb_manners_forgive(manners, SB_HABIT_FOLDS_CASE);
+    if (x->with_cookie &&
+        sb_manners_read_cookie(x->client_cookie, &msg->edns, &cookie) == SB_COOKIE_GOOD)
+        sb_manners_forgive(manners, SB_HABIT_BREAKS_COOKIES);
+    if (x->edns) { /* not refused, if perhaps not understood */
+        manners->speaks_edns |= msg->edns.present;
+        sb_manners_forgive(manners, SB_HABIT_REFUSES_EDNS);
+    }
 }
 
 static void ask_again(sb_exchange *x)
@@ -581,12 +635,10 @@ static void ask_again(sb_exchange *x)
 static sb_status take(sb_exchange *x, const sb_msg *msg)
 {
     sb_answer *answer;
-    /* Remembered only once it helped: a server that refuses this question either way knows EDNS
-     * well enough. */
-    if (x->edns_refused && msg->rcode != SB_RCODE_FORMERR && msg->rcode != SB_RCODE_NOTIMP) {
-        x->server->no_edns = true;
-        x->server->no_edns_until = sb_env_now(x->op.env) + NO_EDNS_FOR;
-    }
+    /* A strike only when it helped: a server that refuses this question either way knows EDNS well
+     * enough. */
+    x->edns_given_up =
+        x->edns_refused && msg->rcode != SB_RCODE_FORMERR && msg->rcode != SB_RCODE_NOTIMP;
     switch (msg->rcode) {
     case SB_RCODE_NOERROR:
     case SB_RCODE_NXDOMAIN:
@@ -716,8 +768,10 @@ static void strike(sb_exchange *x)
     sb_status status = x->op.status;
     if (status == SB_NOMEM || status == SB_LIMIT || status == SB_PERM)
         return;
+    unsigned edns = 1u << SB_HABIT_REFUSES_EDNS;
+    unsigned habits = x->edns_given_up ? x->habits | edns : x->habits & ~edns;
     for (unsigned i = 0; i < SB_HABIT_COUNT; i++)
-        if (x->habits >> i & 1)
+        if (habits >> i & 1)
             sb_manners_strike(&x->server->manners, (sb_habit)i, sb_env_now(x->op.env));
 }
 

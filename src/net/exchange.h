@@ -18,7 +18,8 @@
  * knows port and case has this many guesses of the 16-bit ID and no more: 8 / 65536, one exchange
  * in 8192, however many packets are sent (tests/unit/test_net_forger.c). Each letter of the name
  * halves it, as the right ID with the wrong case moves to TCP at once and ends the guessing; a
- * server that gave us a cookie divides it by 2^64. */
+ * server that gave us a cookie divides it by 2^64. An error may leave the question out, and then
+ * shows no letter: who guesses the ID makes one exchange fail, no more. */
 #define SB_NEAR_MISSES_MAX 8
 
 /* Why a packet was not taken for the response: `a` of SB_EVENT_REJECT. */
@@ -27,7 +28,7 @@ typedef enum sb_reject {
     SB_REJECT_SHORT,      /* no whole header */
     SB_REJECT_QR,         /* a query, or another opcode */
     SB_REJECT_ID,
-    SB_REJECT_QUESTION, /* another name, type or class, or none */
+    SB_REJECT_QUESTION, /* another name, type or class, or none where there must be one */
     SB_REJECT_CASE,     /* right in all but the case of the name: on to TCP at once */
     SB_REJECT_COOKIE    /* right in all but the cookie: likewise */
 } sb_reject;
@@ -58,9 +59,11 @@ typedef struct sb_exchange {
     sb_ns resend_wait;
     uint8_t query[SB_CONN_QUERY_SIZE_MAX];
     size_t query_size;
-    bool edns, edns_refused, over_tcp, reported, probing;
-    bool mixed;       /* the query went out in the case of case_bits */
-    bool with_cookie; /* … with the cookie below */
+    bool over_tcp, reported, probing;
+    bool edns, edns_refused;
+    bool edns_given_up; /* … and that helped */
+    bool mixed;         /* the query went out in the case of case_bits */
+    bool with_cookie;   /* … with the cookie below */
     bool wants_cookie; /* … to a server that has sent one before, whatever is thought of it since */
     bool has_cookie;   /* client_cookie was made */
     bool no_cookie;    /* the server refused it */
@@ -75,11 +78,11 @@ typedef struct sb_exchange {
 } sb_exchange;
 
 /* At most one query per question and server is outstanding (CVE-2025-5994): a second exchange of
- * the same question shares the first one's end, or takes its place when it is cancelled. status at
- * done: OK · SERVFAIL · REFUSED · MALFORMED (garbage, FORMERR, NOTIMP, other rcodes) · LOOP
- * (aliases without an end: the name's trouble, the server is well) · TIMEOUT · UNREACHABLE ·
- * CONNREFUSED · CLOSED · UNTRUSTED · NOMEM · IO. RD is set, CD/DO are as asked, EDNS 1232; what is
- * learned is always in folded case. */
+ * the same question shares the first one's end, or takes its place when that one is cancelled, or
+ * was given less time and has used it up. status at done: OK · SERVFAIL · REFUSED · MALFORMED
+ * (garbage, FORMERR, NOTIMP, other rcodes) · LOOP (aliases without an end: the name's trouble, the
+ * server is well) · TIMEOUT · UNREACHABLE · CONNREFUSED · CLOSED · UNTRUSTED · NOMEM · IO. RD is
+ * set, CD/DO are as asked, EDNS 1232; what is learned is always in folded case. */
 void sb_exchange_start(sb_exchange *x, sb_upstreams *ups, sb_upstream *server,
                        const sb_question *question, uint32_t flight, sb_op *parent, sb_ns deadline,
                        void (*done)(sb_op *));

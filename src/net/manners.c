@@ -29,6 +29,11 @@ void sb_manners_strike(sb_manners *manners, sb_habit habit, sb_ns now)
     }
 }
 
+void sb_manners_forgive(sb_manners *manners, sb_habit habit)
+{
+    manners->habits[habit].strikes = 0;
+}
+
 void sb_manners_forget(sb_manners *manners)
 {
     *manners = (sb_manners){0};

@@ -1,8 +1,8 @@
-/* What is remembered of a server's manners on the wire: whether it keeps the case of a question,
- * and its DNS cookies.
+/* What is remembered of a server's manners on the wire: whether it keeps the case of a question and
+ * knows EDNS, and its DNS cookies.
  *
  * A value inside each server; never sends and never decides what an answer is worth.
- * draft-vixie-dnsext-dns0x20, RFC 7873, 9018. Loop thread. */
+ * draft-vixie-dnsext-dns0x20, RFC 6891, 7873, 9018. Loop thread. */
 #ifndef SB_NET_MANNERS_H
 #define SB_NET_MANNERS_H
 
@@ -19,6 +19,7 @@
 typedef enum sb_habit {
     SB_HABIT_FOLDS_CASE,     /* its responses do not repeat the case of the question */
     SB_HABIT_BREAKS_COOKIES, /* lost, garbled or refused cookies */
+    SB_HABIT_REFUSES_EDNS,   /* FORMERR or the like to a query with EDNS, and not without */
     SB_HABIT_COUNT
 } sb_habit;
 
@@ -27,6 +28,7 @@ typedef struct sb_manners {
         sb_ns since; /* the last strike */
         unsigned strikes;
     } habits[SB_HABIT_COUNT];
+    bool speaks_edns;   /* has answered with it: to refuse it without a question is doubtful */
     bool sends_cookies; /* a response without one is doubtful */
     uint8_t client_cookie[SB_COOKIE_CLIENT];
     uint8_t server_cookie[SB_COOKIE_SERVER_MAX]; /* given for that client cookie */
@@ -36,9 +38,13 @@ typedef struct sb_manners {
 /* True from the second strike on, for an hour after the last. One does not suffice: it may be a
  * forger's who guessed port and ID once, and would take the protection away for all others. */
 bool sb_manners_has(const sb_manners *manners, sb_habit habit, sb_ns now);
-/* An exchange, which had reason to doubt a response, ended without the doubt being confirmed: TCP
- * said it was the server's, or there was no TCP to ask. At most once per exchange and habit. */
+/* An exchange with a response that the habit explains has ended: TCP was asked, or there was none
+ * to ask; for EDNS, to do without it has helped. TCP cannot tell a forger's response from the
+ * server's: that a datagram without the habit forgives the strikes is what a forger is up against.
+ * At most once per exchange and habit. */
 void sb_manners_strike(sb_manners *manners, sb_habit habit, sb_ns now);
+/* A datagram showed that the server does not have the habit. */
+void sb_manners_forgive(sb_manners *manners, sb_habit habit);
 /* As if never met: a network change. */
 void sb_manners_forget(sb_manners *manners);
 

@@ -563,7 +563,6 @@ void sb_upstreams_reset(sb_upstreams *ups)
         server->unanswered = 0;
         server->udp = server->stream = (sb_latency){0};
         server->success_permille = 1000;
-        server->no_edns = false;
         server->one_by_one_until = 0;
         server->loop_probed_at = 0;
         sb_upstream_datagram_answered(server);

@@ -32,9 +32,7 @@ typedef struct sb_upstream {
     char name[128];
     char tls_name[256];
     bool tls;
-    bool trust_ad; /* resolved: auto = loopback or verified TLS */
-    bool no_edns;  /* answered FORMERR/NOTIMP to EDNS: asked without until then */
-    sb_ns no_edns_until;
+    bool trust_ad;  /* resolved: auto = loopback or verified TLS */
     unsigned refs;  /* pools and exchanges */
     unsigned pools; /* of these, pools of the present configuration: 0 = on its way out */
     sb_breaker breaker;
@@ -48,7 +46,7 @@ typedef struct sb_upstream {
     sb_list exchanges;                   /* of sb_exchange.link: under way, one per question */
     sb_ns srtt;                          /* smoothed round trip (RFC 6298), 0 unknown */
     sb_latency udp, stream;              /* round trips per protocol */
-    sb_manners manners;                  /* case, cookies */
+    sb_manners manners;                  /* case, EDNS, cookies */
     struct sb_conn *conns[SB_CONNS_MAX]; /* open connections (net/conn), NULL where none */
     sb_ns one_by_one_until; /* closes on pipelined queries: one a connection until then */
     unsigned mute;          /* datagrams sent since the last that was answered */

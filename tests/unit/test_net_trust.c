@@ -422,12 +422,170 @@ static void options_are_refused(void **state)
         assert_int_equal(asked_cookie(w), 0);
         udp_reply(w, good);
         ended(w, SB_OK);
-        assert_false(w->up->no_edns);
+        assert_int_equal(w->up->manners.habits[SB_HABIT_REFUSES_EDNS].strikes, 0);
     }
     start(w);
     assert_true(asked(w).edns.present);
     assert_int_equal(asked_cookie(w), 0);
     sb_op_cancel(&w->x.op);
+    finish(w);
+}
+
+/* What a datagram shows forgives: only strikes in a row count, and no forger gets two of them past
+ * the server's own responses. */
+static void proof_forgives(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    const sb_manners *manners = &w->up->manners;
+    for (unsigned i = 0; i < 6; i++) {
+        start(w);
+        assert_false(asked_folded(w));
+        udp_reply(w, (script){.address = true, .folds = true});
+        if (last_socket(w)->writes == 0)
+            tcp_connect(w);
+        over_tcp(w, good);
+        ended(w, SB_OK);
+        assert_int_equal(manners->habits[SB_HABIT_FOLDS_CASE].strikes, 1);
+        start(w); /* an error without the question shows nothing */
+        udp_reply(w, (script){.rcode = SB_RCODE_SERVFAIL, .no_question = true});
+        ended(w, SB_SERVFAIL);
+        assert_int_equal(manners->habits[SB_HABIT_FOLDS_CASE].strikes, 1);
+        start(w);
+        udp_reply(w, good);
+        ended(w, SB_OK);
+        assert_int_equal(manners->habits[SB_HABIT_FOLDS_CASE].strikes, 0);
+    }
+    learn(w);
+    for (unsigned i = 0; i < 6; i++) {
+        start(w);
+        assert_int_equal(asked_cookie(w), 16);
+        udp_reply(w, good); /* without one */
+        if (last_socket(w)->writes == 0)
+            tcp_connect(w);
+        over_tcp(w, with_cookie(w, 0xaa, 8));
+        ended(w, SB_OK);
+        assert_int_equal(manners->habits[SB_HABIT_BREAKS_COOKIES].strikes, 1);
+        learn(w);
+        assert_int_equal(manners->habits[SB_HABIT_BREAKS_COOKIES].strikes, 0);
+    }
+    finish(w);
+}
+
+/* Refusals show nothing, though they carry the right cookie. */
+static void never_content_with_a_cookie(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    for (unsigned i = 0; i < 2; i++) {
+        start(w);
+        for (unsigned k = 0; k < 3; k++) {
+            if (k == 2 && last_socket(w)->writes == 0)
+                tcp_connect(w);
+            script s = with_cookie(w, (uint8_t)(0xd0 + k), 8);
+            s.rcode = SB_RCODE_BADCOOKIE;
+            if (k < 2)
+                udp_reply(w, s);
+            else
+                over_tcp(w, s);
+        }
+        over_tcp(w, good);
+        ended(w, SB_OK);
+    }
+    start(w);
+    assert_int_equal(asked_cookie(w), 0);
+    sb_op_cancel(&w->x.op);
+    finish(w);
+}
+
+/* Twelve bytes with the right port and ID take EDNS away from nobody: once is not enough, and what
+ * EDNS was heard in since forgives. */
+static void one_refusal_keeps_edns(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    start(w);
+    for (unsigned i = 0; i < 6; i++) {
+        udp_reply(w, (script){.rcode = SB_RCODE_FORMERR, .no_question = true});
+        assert_false(asked(w).edns.present);
+        udp_reply(w, (script){.address = true});
+        ended(w, SB_OK);
+        assert_int_equal(w->up->manners.habits[SB_HABIT_REFUSES_EDNS].strikes, 1);
+        start(w);
+        assert_true(asked(w).edns.present);
+        udp_reply(w, (script){.address = true}); /* content with EDNS, if it does not speak it */
+        ended(w, SB_OK);
+        assert_int_equal(w->up->manners.habits[SB_HABIT_REFUSES_EDNS].strikes, 0);
+        start(w);
+    }
+    sb_op_cancel(&w->x.op);
+    finish(w);
+}
+
+/* From a server that has answered with EDNS such a refusal is a doubt: TCP decides. */
+static void a_doubtful_refusal_of_edns(void **state)
+{
+    (void)state;
+    static const script bare = {.rcode = SB_RCODE_FORMERR, .no_question = true};
+    world *w = begin("192.0.2.1");
+    w->question.dnssec_ok = true;
+    start(w);
+    udp_reply(w, good);
+    ended(w, SB_OK);
+    for (unsigned i = 0; i < 4; i++) {
+        start(w);
+        udp_reply(w, bare);
+        assert_true(last_socket(w)->stream);
+        assert_int_equal(count(w, SB_COUNT_UP_UNPROVEN), i + 1);
+        if (last_socket(w)->writes == 0)
+            tcp_connect(w);
+        assert_true(asked(w).edns.present && asked(w).edns.dnssec_ok);
+        over_tcp(w, good);
+        ended(w, SB_OK);
+        assert_int_equal(w->up->manners.habits[SB_HABIT_REFUSES_EDNS].strikes, 0);
+    }
+    start(w); /* TCP says so too */
+    udp_reply(w, bare);
+    over_tcp(w, bare);
+    assert_false(asked(w).edns.present);
+    over_tcp(w, (script){.address = true});
+    ended(w, SB_OK);
+    assert_int_equal(w->up->manners.habits[SB_HABIT_REFUSES_EDNS].strikes, 1);
+    fake_advance(w->f, 20 * SB_S); /* connections end */
+    start(w);                      /* there is no TCP: without EDNS, but in mixed case */
+    udp_reply(w, bare);
+    tcp_close(w, SB_CONNREFUSED);
+    assert_false(last_socket(w)->stream);
+    assert_false(asked(w).edns.present);
+    assert_false(asked_folded(w));
+    udp_reply(w, (script){.address = true});
+    ended(w, SB_OK);
+    assert_true(sb_manners_has(&w->up->manners, SB_HABIT_REFUSES_EDNS, w->f->now));
+    finish(w);
+}
+
+/* A word of policy would forbid what else is known: it needs more than port and ID. */
+static void no_verdict_without_a_question(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    script s = {.rcode = SB_RCODE_SERVFAIL, .ede = 15, .no_question = true};
+    start(w);
+    udp_reply(w, s);
+    ended(w, SB_SERVFAIL);
+    assert_int_equal(w->x.ede, SB_EDE_NONE);
+    s.no_question = false;
+    start(w);
+    udp_reply(w, s);
+    ended(w, SB_SERVFAIL);
+    assert_int_equal(w->x.ede, 15);
+    s.no_question = true;
+    start(w);
+    udp_reply(w, (script){.flags = SB_FLAG_TC});
+    tcp_connect(w);
+    over_tcp(w, s); /* a connection proves itself */
+    ended(w, SB_SERVFAIL);
+    assert_int_equal(w->x.ede, 15);
     finish(w);
 }
 
@@ -471,13 +629,25 @@ static void oversized_datagrams(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(letters_are_mixed),   cmocka_unit_test(nothing_learned_keeps_the_case),
-        cmocka_unit_test(a_folding_server),    cmocka_unit_test(one_guess_switches_nothing_off),
-        cmocka_unit_test(folding_without_tcp), cmocka_unit_test(repeated_at_once),
-        cmocka_unit_test(cookies_are_learned), cmocka_unit_test(servers_without_cookies),
-        cmocka_unit_test(doubtful_cookies),    cmocka_unit_test(a_server_that_lost_its_cookies),
-        cmocka_unit_test(bad_cookie),          cmocka_unit_test(options_are_refused),
-        cmocka_unit_test(ttls_are_sane),       cmocka_unit_test(oversized_datagrams),
+        cmocka_unit_test(letters_are_mixed),
+        cmocka_unit_test(nothing_learned_keeps_the_case),
+        cmocka_unit_test(a_folding_server),
+        cmocka_unit_test(one_guess_switches_nothing_off),
+        cmocka_unit_test(folding_without_tcp),
+        cmocka_unit_test(repeated_at_once),
+        cmocka_unit_test(cookies_are_learned),
+        cmocka_unit_test(servers_without_cookies),
+        cmocka_unit_test(doubtful_cookies),
+        cmocka_unit_test(a_server_that_lost_its_cookies),
+        cmocka_unit_test(bad_cookie),
+        cmocka_unit_test(options_are_refused),
+        cmocka_unit_test(ttls_are_sane),
+        cmocka_unit_test(oversized_datagrams),
+        cmocka_unit_test(proof_forgives),
+        cmocka_unit_test(never_content_with_a_cookie),
+        cmocka_unit_test(one_refusal_keeps_edns),
+        cmocka_unit_test(a_doubtful_refusal_of_edns),
+        cmocka_unit_test(no_verdict_without_a_question),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
