@@ -62,10 +62,11 @@ struct wire {
     unsigned round;
     unsigned links;
     sb_ns began;
-    bool carries;    /* the route is dead, and probed on this question's account */
-    bool silence;    /* this round somebody gave no answer: who did will hardly say otherwise in a
-                        moment */
-    sb_status worst; /* why the last exchange failed */
+    bool carries;     /* the route is dead, and probed on this question's account */
+    bool silence;     /* this round somebody gave no answer: who did will hardly say otherwise in a
+                         moment */
+    bool turned_away; /* the last server had no room on its connections: nothing was asked */
+    sb_status worst;  /* why the last exchange failed */
 };
 
 static void ask_next(wire *w);
@@ -299,12 +300,16 @@ static void exchange_done(sb_op *op)
     sb_ns took = sb_env_now(op->env) - l->asked_at;
     sb_outcome outcome = op->status == SB_OK ? SB_OUTCOME_OK : sb_outcome_of_status(op->status);
     l->asking = false;
-    l->wire->sent += x->sends ? x->sends : 1;
+    /* Our own limit is no attempt: it waits its turn. */
+    l->wire->turned_away = op->status == SB_LIMIT && x->sends == 0;
+    if (!l->wire->turned_away)
+        l->wire->sent += x->sends ? x->sends : 1;
     if (op->status == SB_OK && x->answer->kind == SB_KIND_NXDOMAIN)
         outcome = SB_OUTCOME_NXDOMAIN;
     else if (op->status == SB_OK && x->answer->kind == SB_KIND_NODATA)
         outcome = SB_OUTCOME_NODATA;
-    sb_attempt_tried(&l->wire->attempt, outcome, took, &x->server->addr);
+    if (!l->wire->turned_away || l->wire->round == 0)
+        sb_attempt_tried(&l->wire->attempt, outcome, took, &x->server->addr);
     if (op->status == SB_OK)
         lane_answered(l);
     else
@@ -479,7 +484,8 @@ static void pause_over(sb_timer *timer)
 static void begin_round(wire *w)
 {
     sb_env *env = w->attempt.ctx->env;
-    sb_ns pause = ROUND_PAUSE << (w->round < 6 ? w->round : 6);
+    unsigned most = w->turned_away ? 1 : 6; /* room comes soon */
+    sb_ns pause = ROUND_PAUSE << (w->round < most ? w->round : most);
     w->round++;
     w->used = 0;
     w->silence = false;
