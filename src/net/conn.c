@@ -12,7 +12,7 @@
 #define FRAMES_FIRST 2048 /* most responses over TCP fit */
 /* Silence after which another way is tried: the first SYN's retransmission is due by then. */
 #define MUTE_PATIENCE SB_S
-#define CONNS_USUAL 2u              /* one, another while the first is full or mute */
+#define CONNS_USUAL 2u /* one, another while the first is full or mute; more when full */
 #define ONE_BY_ONE_FOR (600 * SB_S) /* then pipelining is tried again */
 
 struct sb_conn {
@@ -34,6 +34,9 @@ struct sb_conn {
 
 static sb_conn *choose(sb_upstream *server);
 static sb_status open_conn(sb_upstreams *ups, sb_upstream *server, sb_conn **ret);
+static sb_status make_room(sb_upstreams *ups, sb_upstream *server, sb_conn **ret);
+static sb_conn *emptiest(sb_upstream *server);
+static sb_conn_query *outworn(sb_upstream *server, sb_ns now);
 static sb_conn **free_slot(sb_upstream *server, sb_ns now);
 static bool is_one_by_one(const sb_upstream *server, sb_ns now);
 static bool has_room(const sb_conn *conn);
@@ -189,23 +192,13 @@ static bool has_room(const sb_conn *conn)
            (is_one_by_one(conn->server, sb_env_now(conn->env)) ? 1u : SB_CONN_QUERIES_MAX);
 }
 
-/* Or, with no room for another, the emptiest there is. */
+/* Or, with no place for another, one that has room or is made to have it. */
 static sb_status open_conn(sb_upstreams *ups, sb_upstream *server, sb_conn **ret)
 {
     sb_env *env = sb_upstreams_env(ups);
     sb_conn **slot = free_slot(server, sb_env_now(env));
-    if (!slot) {
-        sb_conn *least = NULL;
-        for (unsigned i = 0; i < SB_CONNS_MAX; i++)
-            if (server->conns[i] && (!least || server->conns[i]->count < least->count))
-                least = server->conns[i];
-        if (least->count < SB_CONN_QUERIES_MAX) {
-            *ret = least;
-            return SB_OK;
-        }
-        sb_count(sb_upstreams_stats(ups), SB_COUNT_LIMIT_UP_PIPELINE);
-        return SB_LIMIT;
-    }
+    if (!slot)
+        return make_room(ups, server, ret);
     sb_conn *conn = sb_new(sb_conn);
     if (!conn)
         return SB_NOMEM;
@@ -228,18 +221,65 @@ static sb_status open_conn(sb_upstreams *ups, sb_upstream *server, sb_conn **ret
     return SB_OK;
 }
 
+/* On a connection that stands already. What is given up for it was not answered for as long as an
+ * attempt may take: a dead zone's name, most likely, and it may be asked again. */
+static sb_status make_room(sb_upstreams *ups, sb_upstream *server, sb_conn **ret)
+{
+    sb_conn *least = emptiest(server);
+    if (least->count >= SB_CONN_QUERIES_MAX) {
+        sb_conn_query *old = outworn(server, sb_env_now(sb_upstreams_env(ups)));
+        sb_count(sb_upstreams_stats(ups), SB_COUNT_LIMIT_UP_PIPELINE);
+        if (!old)
+            return SB_LIMIT;
+        sb_conn_drop(old, false);
+        least = emptiest(server); /* before its owner may ask something else */
+        *ret = least;
+        old->events->failed(old, SB_LIMIT);
+        return least->count < SB_CONN_QUERIES_MAX ? SB_OK : SB_LIMIT;
+    }
+    *ret = least;
+    return SB_OK;
+}
+
+static sb_conn *emptiest(sb_upstream *server)
+{
+    sb_conn *least = NULL;
+    for (unsigned i = 0; i < SB_CONNS_MAX; i++)
+        if (server->conns[i] && (!least || server->conns[i]->count < least->count))
+            least = server->conns[i];
+    return least;
+}
+
+/* The query that has waited longest, and long enough; NULL: none. */
+static sb_conn_query *outworn(sb_upstream *server, sb_ns now)
+{
+    sb_conn_query *oldest = NULL;
+    sb_ns enough = sb_upstream_attempt_timeout(server);
+    for (unsigned i = 0; i < SB_CONNS_MAX; i++) {
+        if (!server->conns[i] || sb_list_empty(&server->conns[i]->queries))
+            continue;
+        sb_conn_query *first = sb_container_of(server->conns[i]->queries.next, sb_conn_query, link);
+        if (first->written && now - first->asked_at >= enough &&
+            (!oldest || first->asked_at < oldest->asked_at))
+            oldest = first;
+    }
+    return oldest;
+}
+
 /* A suspect connection that nobody waits for makes room. */
 static sb_conn **free_slot(sb_upstream *server, sb_ns now)
 {
     sb_list none;
-    unsigned open = 0, most = is_one_by_one(server, now) ? SB_CONNS_MAX : CONNS_USUAL;
+    unsigned open = 0;
+    bool full = true;
     sb_conn **slot = NULL;
     for (unsigned i = 0; i < SB_CONNS_MAX; i++) {
         open += server->conns[i] != NULL;
+        full = full && (!server->conns[i] || !has_room(server->conns[i]));
         if (!slot && !server->conns[i])
             slot = &server->conns[i];
     }
-    if (slot && open < most)
+    if (slot && open < (full || is_one_by_one(server, now) ? SB_CONNS_MAX : CONNS_USUAL))
         return slot;
     for (unsigned i = 0; i < SB_CONNS_MAX; i++) {
         sb_conn *conn = server->conns[i];

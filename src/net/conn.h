@@ -1,9 +1,10 @@
 /* Connections to a server, kept open and shared by the questions put to it: TCP, and TLS where the
  * server has it (RFC 7766, 7858).
  *
- * At most two per server. Queries are pipelined, responses come in any order and are told apart by
- * ID. What a connection that ends left unanswered is asked again on a fresh one. A server that
- * keeps closing on several queries gets them one by one, on up to eight connections (RFC 7766
+ * Two per server, up to eight while those are full: names whose zones are dead wait for long, and
+ * must not keep out the others. Queries are pipelined, responses come in any order and are told
+ * apart by ID. What a connection that ends left unanswered is asked again on a fresh one. A server
+ * that keeps closing on several queries gets them one by one, on up to eight connections (RFC 7766
  * §6.2.1.1 wants pipelining, not everybody does it). Never looks into a message beyond its ID and
  * never judges a server. Loop thread. */
 #ifndef SB_NET_CONN_H
@@ -41,8 +42,10 @@ struct sb_conn_query {
     uint8_t moves; /* to a fresh connection, as the one before ended */
 };
 
-/* Puts the query on a connection, opening one where needed. SB_LIMIT (counted) when all are full,
- * SB_UNSUPPORTED where TLS is not to be had, errors of connecting; `failed` is not called then. */
+/* Puts the query on a connection, opening one where needed. When all are full the oldest query that
+ * has had the time of an attempt makes room: its `failed` is called with SB_LIMIT; where there is
+ * none this one gets SB_LIMIT (both counted). SB_UNSUPPORTED where TLS is not to be had, errors of
+ * connecting; `failed` of this query is not called then. */
 SB_MUST_USE sb_status sb_conn_ask(sb_conn_query *query, sb_upstreams *ups, sb_upstream *server,
                                   const sb_conn_events *events);
 /* Its owner wants no answer any more. timed_out: it waited as long as it could, which makes a

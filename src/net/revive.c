@@ -59,7 +59,9 @@ void sb_reviver_free(sb_reviver *reviver)
 static void probe_done(sb_op *op)
 {
     probe *p = sb_container_of(sb_container_of(op, sb_exchange, op), probe, exchange);
-    if (p->verifies)
+    if (p->verifies && op->status == SB_LIMIT)
+        p->exchange.server->suspicion = SB_SUSPICION_NONE; /* it was not asked: next time */
+    else if (p->verifies)
         sb_upstream_verified(p->exchange.ups, p->exchange.server);
     probe_free(p);
 }

@@ -523,7 +523,8 @@ void sb_upstream_failed_again(sb_upstreams *ups, sb_upstream *server, sb_status 
     server->last_failure = sb_env_now(ups->env);
     server->last_status = status;
     server->errors++;
-    server->unanswered = 0;
+    server->unanswered *=
+        status == SB_TIMEOUT; /* of a name asked before it died: no sign of life */
     sb_upstream_probe_cancelled(ups, server);
 }
 

@@ -21,8 +21,11 @@
 #define PROBE_LOOK (20 * SB_MS)
 /* How often a waiting question looks whether all have died meanwhile. */
 #define DEAD_LOOK (100 * SB_MS)
-/* … whether the server it waits for has, so that the next tier may be asked or believed. */
-#define TIER_LOOK (25 * SB_MS)
+/* … whether the server it waits for has, so that another may be asked or believed. */
+#define LOSS_LOOK (25 * SB_MS)
+/* So many queries of whomever, and no word for so long: that is not one slow name. */
+#define MUTE_QUERIES 3
+#define MUTE_LEAST (50 * SB_MS)
 /* A denial still held then is better than none. */
 #define FAREWELL (20 * SB_MS)
 
@@ -36,6 +39,7 @@ typedef struct lane {
     sb_ns asked_at;
     unsigned tier; /* of the server … */
     unsigned turn; /* … and when it was asked: the word of the lower counts more */
+    bool alone;    /* nobody pays for a second question beside it */
 } lane;
 
 struct wire {
@@ -58,10 +62,11 @@ struct wire {
     unsigned round;
     unsigned links;
     sb_ns began;
-    bool carries;    /* the route is dead, and probed on this question's account */
-    bool silence;    /* this round somebody gave no answer: who did will hardly say otherwise in a
-                        moment */
-    sb_status worst; /* why the last exchange failed */
+    bool carries;     /* the route is dead, and probed on this question's account */
+    bool silence;     /* this round somebody gave no answer: who did will hardly say otherwise in a
+                         moment */
+    bool turned_away; /* the last server had no room on its connections: nothing was asked */
+    sb_status worst;  /* why the last exchange failed */
 };
 
 static void ask_next(wire *w);
@@ -244,7 +249,7 @@ static void look_at_held(wire *w)
     if (silent || (!waits && (now >= end || !say_held(w))))
         take_held(w);
     else
-        sb_timer_set(env, &w->hedge, now < end && end < now + TIER_LOOK ? end : now + TIER_LOOK);
+        sb_timer_set(env, &w->hedge, now < end && end < now + LOSS_LOOK ? end : now + LOSS_LOOK);
 }
 
 /* First valid positive wins; a denial waits for the better server. An inside and an outside
@@ -295,12 +300,16 @@ static void exchange_done(sb_op *op)
     sb_ns took = sb_env_now(op->env) - l->asked_at;
     sb_outcome outcome = op->status == SB_OK ? SB_OUTCOME_OK : sb_outcome_of_status(op->status);
     l->asking = false;
-    l->wire->sent += x->sends ? x->sends : 1;
+    /* Our own limit is no attempt: it waits its turn. */
+    l->wire->turned_away = op->status == SB_LIMIT && x->sends == 0;
+    if (!l->wire->turned_away)
+        l->wire->sent += x->sends ? x->sends : 1;
     if (op->status == SB_OK && x->answer->kind == SB_KIND_NXDOMAIN)
         outcome = SB_OUTCOME_NXDOMAIN;
     else if (op->status == SB_OK && x->answer->kind == SB_KIND_NODATA)
         outcome = SB_OUTCOME_NODATA;
-    sb_attempt_tried(&l->wire->attempt, outcome, took, &x->server->addr);
+    if (!l->wire->turned_away || l->wire->round == 0)
+        sb_attempt_tried(&l->wire->attempt, outcome, took, &x->server->addr);
     if (op->status == SB_OK)
         lane_answered(l);
     else
@@ -329,6 +338,7 @@ static void ask_server(wire *w, const sb_pool *pool, int index)
     l->wire = w;
     l->tier = pool->tiers[index];
     l->turn = w->turns++;
+    l->alone = false;
     l->asking = true;
     l->asked_at = sb_env_now(ctx->env);
     sb_exchange_fini(&l->exchange);
@@ -339,6 +349,23 @@ static void ask_server(wire *w, const sb_pool *pool, int index)
     sb_timer_set(ctx->env, &w->pause, l->asked_at + PROBE_WAIT);
 }
 
+static bool is_lost(const lane *l)
+{
+    return l->exchange.server->breaker != SB_BREAKER_CLOSED;
+}
+
+/* It answers nobody. Its breaker may take long to see that: names of dead zones blur what is usual
+ * for a server, up to seconds, but hardly the median that hedges go by. */
+static bool is_mute(const wire *w, const lane *l)
+{
+    const sb_upstream *server = l->exchange.server;
+    sb_ns patience = 2 * sb_upstream_hedge_delay(server);
+    if (patience < MUTE_LEAST)
+        patience = MUTE_LEAST;
+    return server->unanswered >= MUTE_QUERIES &&
+           sb_env_now(w->attempt.ctx->env) - server->unanswered_since >= patience;
+}
+
 /* A backup tier is asked when the better one has failed or is silent, never because it is slow. A
  * stranger is silent sooner: nothing is known that it should answer quickly. One that left all
  * repetitions unanswered may lose packets, or be slow: a denial of the other then still waits. */
@@ -346,43 +373,82 @@ static bool is_given_up(const wire *w, const lane *l)
 {
     const sb_upstream *server = l->exchange.server;
     sb_ns waited = sb_env_now(w->attempt.ctx->env) - l->asked_at;
-    return server->breaker != SB_BREAKER_CLOSED || l->exchange.sends >= SB_EXCHANGE_SENDS ||
+    return is_lost(l) || l->exchange.sends >= SB_EXCHANGE_SENDS ||
            (!server->last_success && waited >= sb_upstream_silence(server));
 }
 
-/* The first is slower than it should be: a second joins, if somebody pays for it. */
+/* The first is slower than it should be: may a second join? Somebody has to pay for it, and is
+ * asked once; but where the first often fails this is a retry begun in time, not a luxury. */
+static bool may_hedge(wire *w, lane *first)
+{
+    const sb_ctx *ctx = w->attempt.ctx;
+    bool none =
+        ctx->settings->query.hedge_permille == 0; /* the operator's word: no second questions */
+    if (!none && (sb_upstream_is_shaky(first->exchange.server) ||
+                  (!first->alone && sb_upstreams_spend(ctx->upstreams)))) {
+        sb_count(ctx->stats, SB_COUNT_HEDGES);
+        return true;
+    }
+    if (!first->alone)
+        sb_count(ctx->stats, SB_COUNT_LIMIT_HEDGES);
+    first->alone = true;
+    return false;
+}
+
+/* A server known to be dead is not asked again: what was left is for the others. */
+static void cut_promise(lane *l)
+{
+    if (l->asking && is_lost(l))
+        l->exchange.sends_max = l->exchange.sends ? l->exchange.sends : 1;
+}
+
+/* Of two lanes that wait for the dead the elder makes room. */
+static void give_up_elder(wire *w)
+{
+    lane *l = &w->lanes[w->lanes[1].turn < w->lanes[0].turn];
+    sb_ns took = sb_env_now(w->attempt.ctx->env) - l->asked_at;
+    sb_op_cancel(&l->exchange.op);
+    l->asking = false;
+    w->sent += l->exchange.sends ? l->exchange.sends : 1;
+    w->silence = true;
+    sb_attempt_tried(&w->attempt, SB_OUTCOME_TIMEOUT, took, &l->exchange.server->addr);
+}
+
+/* Another server is asked: beside one that is slow, or instead of one that is lost or mute, which
+ * is no second question. */
+static bool takes_another(wire *w, unsigned tier)
+{
+    lane *first = &w->lanes[w->lanes[1].asking];
+    bool both = w->lanes[0].asking && w->lanes[1].asking;
+    cut_promise(&w->lanes[0]);
+    cut_promise(&w->lanes[1]);
+    if (queries_left(w) == 0 || (both && !(is_lost(&w->lanes[0]) && is_lost(&w->lanes[1]))))
+        return false;
+    if (both)
+        give_up_elder(w);
+    else if (!is_lost(first))
+        return tier > first->tier ? is_given_up(w, first)
+                                  : is_mute(w, first) || may_hedge(w, first);
+    return true;
+}
+
+/* Looks on until the end: a server may be found dead at any time. */
 static void hedge_due(sb_timer *timer)
 {
     wire *w = sb_container_of(timer, wire, hedge);
     const sb_ctx *ctx = w->attempt.ctx;
-    const lane *first = &w->lanes[w->lanes[1].asking];
     if (w->held) {
         look_at_held(w);
         return;
     }
-    if (w->lanes[0].asking == w->lanes[1].asking || queries_left(w) == 0)
-        return; /* both are busy, or a pause is on */
+    if (!any_asking(w))
+        return; /* a pause is on */
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
-    if (index < 0)
-        return;
-    if (pool->tiers[index] > first->tier) {
-        if (is_given_up(w, first)) /* no second question: the first is lost */
-            ask_server(w, pool, index);
-        else
-            sb_timer_set(ctx->env, timer, sb_env_now(ctx->env) + TIER_LOOK);
-        return;
-    }
-    /* Where the first often fails this is a retry begun in time, not a luxury. */
-    bool none =
-        ctx->settings->query.hedge_permille == 0; /* the operator's word: no second questions */
-    if (none ||
-        (!sb_upstream_is_shaky(first->exchange.server) && !sb_upstreams_spend(ctx->upstreams))) {
-        sb_count(ctx->stats, SB_COUNT_LIMIT_HEDGES);
-        return;
-    }
-    sb_count(ctx->stats, SB_COUNT_HEDGES);
-    ask_server(w, pool, index);
+    if (index >= 0 && takes_another(w, pool->tiers[index]))
+        ask_server(w, pool, index);
+    else if (pool->count > 1)
+        sb_timer_set(ctx->env, timer, sb_env_now(ctx->env) + LOSS_LOOK);
 }
 
 /* True when every server of the route is known to be dead by what it usually takes; one that never
@@ -418,7 +484,8 @@ static void pause_over(sb_timer *timer)
 static void begin_round(wire *w)
 {
     sb_env *env = w->attempt.ctx->env;
-    sb_ns pause = ROUND_PAUSE << (w->round < 6 ? w->round : 6);
+    unsigned most = w->turned_away ? 1 : 6; /* room comes soon */
+    sb_ns pause = ROUND_PAUSE << (w->round < most ? w->round : most);
     w->round++;
     w->used = 0;
     w->silence = false;

@@ -184,24 +184,42 @@ static void ids_are_unique(void **state)
     finish_conn();
 }
 
-static void two_and_no_more(void **state)
+/* Two connections are enough for most; eight when they are full. Then who has waited longest, and
+ * long enough, makes room. */
+static void no_more_than_eight(void **state)
 {
     (void)state;
+    const unsigned all = SB_CONNS_MAX * SB_CONN_QUERIES_MAX;
     begin_conn();
-    asker *a = test_calloc(2 * SB_CONN_QUERIES_MAX + 1, sizeof *a);
-    for (unsigned i = 0; i < 2 * SB_CONN_QUERIES_MAX; i++) {
+    asker *a = test_calloc(all + 3, sizeof *a);
+    for (unsigned i = 0; i < all; i++) {
         assert_int_equal(ask(&a[i]), SB_OK);
         assert_int_equal(the_world->f->count, 1 + i / SB_CONN_QUERIES_MAX);
     }
-    asker *last = &a[2 * SB_CONN_QUERIES_MAX];
-    assert_int_equal(ask(last), SB_LIMIT);
+    asker *more = &a[all];
+    assert_int_equal(ask(&more[0]), SB_LIMIT);
     assert_int_equal(sb_stats_get(&the_world->f->stats, SB_COUNT_LIMIT_UP_PIPELINE), 1);
-    stands(0);
-    stands(1);
+    for (unsigned i = 0; i < SB_CONNS_MAX; i++) {
+        stands(i);
+        fake_advance(the_world->f, SB_MS);
+    }
     answers(1, &a[SB_CONN_QUERIES_MAX], 1);
-    assert_int_equal(ask(last), SB_OK);
-    for (unsigned i = 0; i <= 2 * SB_CONN_QUERIES_MAX; i++)
+    assert_int_equal(ask(&more[0]), SB_OK);
+    assert_int_equal(more[0].written, 1);
+    assert_int_equal(ask(&more[1]), SB_LIMIT); /* nobody has had his time */
+    fake_advance(the_world->f, sb_upstream_attempt_timeout(the_world->up) - SB_CONNS_MAX * SB_MS);
+    assert_int_equal(ask(&more[1]), SB_OK);
+    assert_true(a[0].failed == 1 && a[0].why == SB_LIMIT && more[1].written == 1);
+    a[1].drops = &a[2]; /* in its end its owner ends another */
+    assert_int_equal(ask(&more[2]), SB_OK);
+    assert_true(a[1].failed == 1 && a[2].failed == 0 && more[2].written == 1);
+    answers(0, &more[2], 1);
+    assert_int_equal(more[2].received, 1);
+    assert_int_equal(connections(), SB_CONNS_MAX);
+    for (unsigned i = 0; i < all + 3; i++)
         sb_conn_drop(&a[i].query, false);
+    fake_advance(the_world->f, SB_CONN_IDLE);
+    assert_int_equal(fake_open_sockets(the_world->f), 0);
     test_free(a);
     finish_conn();
 }
@@ -520,7 +538,7 @@ int main(void)
         cmocka_unit_test(frames_in_pieces),
         cmocka_unit_test(out_of_order),
         cmocka_unit_test(ids_are_unique),
-        cmocka_unit_test(two_and_no_more),
+        cmocka_unit_test(no_more_than_eight),
         cmocka_unit_test(a_connect_that_fails),
         cmocka_unit_test(a_server_that_closes),
         cmocka_unit_test(one_by_one),

@@ -359,6 +359,28 @@ static void the_same_name_again_says_nothing(void **state)
     fake_free(f);
 }
 
+/* Names of dead zones, asked while the server lived, time out one by one after it has died. */
+static void an_old_question_timing_out_is_no_sign_of_life(void **state)
+{
+    (void)state;
+    fake *f = fake_new();
+    sb_settings settings = {0};
+    sb_server_setting servers[2];
+    fake_configure(f, &settings, servers, three, 2);
+    sb_upstream *s = server_at(f, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        sb_upstream_asked(f->ups, s);
+        sb_upstream_failed_again(f->ups, s, SB_TIMEOUT);
+    }
+    assert_int_equal(s->unanswered, 2);
+    f->now += sb_upstream_silence(s);
+    sb_upstream_asked(f->ups, s);
+    assert_int_equal(s->breaker, SB_BREAKER_OPEN);
+    sb_upstream_failed_again(f->ups, s, SB_SERVFAIL); /* a word is one */
+    assert_int_equal(s->unanswered, 0);
+    fake_free(f);
+}
+
 static void silence_opens_the_breaker(void **state)
 {
     (void)state;
@@ -656,6 +678,7 @@ int main(void)
         cmocka_unit_test(garbage_counts_at_once),
         cmocka_unit_test(the_same_name_again_says_nothing),
         cmocka_unit_test(silence_opens_the_breaker),
+        cmocka_unit_test(an_old_question_timing_out_is_no_sign_of_life),
         cmocka_unit_test(silence_is_verified),
         cmocka_unit_test(abandoned_losers),
         cmocka_unit_test(latency_by_protocol),
