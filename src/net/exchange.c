@@ -581,6 +581,8 @@ static void ask_again(sb_exchange *x)
 static sb_status take(sb_exchange *x, const sb_msg *msg)
 {
     sb_answer *answer;
+    if (msg->flags & SB_FLAG_TC)
+        return SB_MALFORMED; /* over TCP: there is nothing left to ask it for the rest */
     /* Remembered only once it helped: a server that refuses this question either way knows EDNS
      * well enough. */
     if (x->edns_refused && msg->rcode != SB_RCODE_FORMERR && msg->rcode != SB_RCODE_NOTIMP) {
