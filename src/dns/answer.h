@@ -33,8 +33,9 @@ typedef enum sb_kind {
     X(LITERAL, "literal")                                                                          \
     X(HOSTS, "hosts")                                                                              \
     X(CACHE, "cache")                                                                              \
-    X(SHARED, "shared") X(DNS, "dns") X(MDNS, "mdns") X(STALE, "stale") X(EMERGENCY, "emergency")  \
-        X(GUESS, "guess") X(PIN, "pin") X(SPECIAL, "special")
+    X(SHARED, "shared")                                                                            \
+    X(DNS, "dns") X(MDNS, "mdns") X(STALE, "stale") X(EMERGENCY, "emergency") X(GUESS, "guess")    \
+        X(PIN, "pin") X(SPECIAL, "special")
 typedef enum sb_source {
 #define SB_SOURCE_ENUM(id, text) SB_SOURCE_##id,
     SB_SOURCE_TABLE(SB_SOURCE_ENUM)
@@ -85,9 +86,9 @@ typedef struct sb_answer {
  * nothing, but for the NSEC/NSEC3 that prove a wildcard's expansion when DO; drops all else. TTLs
  * are cut to SB_TTL_SANE_S. Loops and chains over SB_ALIASES_MAX: SB_MALFORMED. SOA must be at or
  * above the last name of the chain, else it counts as absent. rcode other than NOERROR/NXDOMAIN
- * gives SB_KIND_FAILURE. NXDOMAIN with an alias chain that ended in records of the type asked is
- * MALFORMED. SB_ANSWER_AD is never set here: the caller who knows whom to trust looks at the
- * message's AD. */
+ * gives SB_KIND_FAILURE. MALFORMED are NXDOMAIN with an alias chain that ended in records of the
+ * type asked, and answer sections that hold something, but nothing of the chain. SB_ANSWER_AD is
+ * never set here: the caller who knows whom to trust looks at the message's AD. */
 SB_MUST_USE sb_status sb_answer_from_msg(const sb_question *question, const sb_msg *msg,
                                          sb_answer **ret_answer);
 /* From stored parts (cache file): body and offsets are copied and CHECKED (they may be hostile). */

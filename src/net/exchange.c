@@ -635,6 +635,8 @@ static void ask_again(sb_exchange *x)
 static sb_status take(sb_exchange *x, const sb_msg *msg)
 {
     sb_answer *answer;
+    if (msg->flags & SB_FLAG_TC)
+        return SB_MALFORMED; /* over TCP: there is nothing left to ask it for the rest */
     /* A strike only when it helped: a server that refuses this question either way knows EDNS well
      * enough. */
     x->edns_given_up =

@@ -97,7 +97,8 @@ static void tell(const doubt *d, const sb_evidence *e, bool obeyed)
     const sb_attempt *attempt = &d->attempt;
     const sb_ctx *ctx = attempt->ctx;
     const sb_question *q = &attempt->asked->question;
-    char name[SB_NAME_TEXT_MAX], quoted[SB_NAME_TEXT_MAX];
+    char name[SB_NAME_TEXT_MAX], quoted[SB_NAME_TEXT_MAX], type[16];
+    bool whole = attempt->against->answer->kind == SB_KIND_NXDOMAIN;
     sb_doubt_info info = {.evidence = *e, .reason = attempt->reason, .at = sb_env_now(ctx->env)};
     sb_doubts_note(ctx->doubts, &q->name, q->type, &info);
     sb_events_emit(ctx->events, (sb_event){.type = SB_EVENT_DOUBT,
@@ -106,12 +107,12 @@ static void tell(const doubt *d, const sb_evidence *e, bool obeyed)
                                            .status = (uint8_t)(obeyed ? SB_OK : SB_MISMATCH),
                                            .a = e->second,
                                            .b = e->liveness});
-    if (obeyed)
+    if (obeyed && sb_doubts_news(ctx->doubts, &q->name, q->type, whole))
         sb_log(RESOLVE, INFO, "a deletion is believed",
-               "name=%s second=\"%s\" life=%s denied_s=%lld siblings=%u",
+               "name=%s type=%s second=\"%s\" life=%s denied_s=%lld siblings=%u",
                sb_log_escape(quoted, sizeof quoted, sb_name_text(&q->name, name)),
-               sb_second_text(e->second), sb_liveness_text(e->liveness),
-               (long long)(e->denied_for / SB_S), e->siblings);
+               whole ? "all" : sb_type_text(q->type, type), sb_second_text(e->second),
+               sb_liveness_text(e->liveness), (long long)(e->denied_for / SB_S), e->siblings);
 }
 
 static void conclude(doubt *d)
@@ -142,15 +143,16 @@ static void conclude(doubt *d)
         evidence.denied_for = sb_doubts_denied_for(ctx->doubts, &asked->question.name, 0, now);
         attempt->type_only = !sb_doubt_obeys(&evidence, &why);
     }
-    /* This type's doubt is over; the name's goes on for its other types. */
-    sb_doubts_end(ctx->doubts, &asked->question.name, asked->question.type);
-    /* The old answer goes; the address its owner set for such days stays. */
+    /* The old answer goes; the address its owner set for such days stays, and the denial with it.
+     */
     if (asked->policy.emergency_count > 0) {
         attempt->confirmed = true;
         attempt->reason = "denied for good";
         sb_op_finish(&attempt->op, SB_MISMATCH);
         return;
     }
+    /* This type's doubt is over; the name's goes on for its other types. */
+    sb_doubts_end(ctx->doubts, &asked->question.name, asked->question.type);
     attempt->offer = sb_offer_init(SB_STRATEGY_WIRE, SB_SOURCE_DNS, SB_RANK_TRUSTED_NEGATIVE);
     attempt->offer.answer = sb_answer_ref(attempt->against->answer);
     attempt->offer.said_at = attempt->against->said_at;

@@ -18,6 +18,9 @@ _Static_assert(SB_ARRAY_SIZE(network_rung) + SB_ARRAY_SIZE(doubt_rung) <=
                     outage answers at once (A10) */
 #define PATIENCE_USUAL (300 * SB_MS)
 #define PATIENCE_MOST (1800 * SB_MS) /* RFC 8767 §5 */
+/* … where no server has answered yet, and there is an emergency address: nothing is known that
+ * waiting could be worth. */
+#define PATIENCE_STRANGERS (600 * SB_MS)
 /* A flight ends this long before its first asker gives up, so that the asker learns what was tried.
  */
 #define FAREWELL (10 * SB_MS)
@@ -109,6 +112,16 @@ static void settle_early(sb_flight *f)
     sb_offer_fini(&offer);
 }
 
+/* Until any fall-back goes, not only what was learned. */
+static sb_ns patience_most(const sb_flight *f)
+{
+    const sb_pool *pool = sb_upstreams_pool(f->ctx.upstreams, &f->asked.question.name);
+    for (unsigned i = 0; i < pool->count; i++)
+        if (pool->servers[i]->last_success)
+            return PATIENCE_MOST;
+    return f->asked.policy.emergency_count > 0 ? PATIENCE_STRANGERS : PATIENCE_MOST;
+}
+
 static void patience_over(sb_timer *timer)
 {
     sb_flight *f = sb_container_of(timer, sb_flight, patience);
@@ -118,7 +131,7 @@ static void patience_over(sb_timer *timer)
     f->impatient = true;
     settle_early(f);
     if (!f->desperate)
-        sb_timer_set(f->engine->env, &f->patience, f->began + PATIENCE_MOST);
+        sb_timer_set(f->engine->env, &f->patience, f->began + patience_most(f));
 }
 
 static void take_tried(sb_flight *f, const sb_attempt *attempt)

@@ -91,6 +91,7 @@ typedef struct record {
     sb_ns agreed_since;           /* SB_NEVER: not in agreement */
     sb_ns denied_since;           /* SB_NEVER: not denied */
     bool obeyed;
+    bool told;          /* that it is believed */
     bool whole;         /* the name was denied, not the type, */
     sb_ns denied_at;    /* the last time */
     sb_doubt_info last; /* at 0: nothing weighed yet */
@@ -270,6 +271,16 @@ void sb_doubts_end(sb_doubts *doubts, const sb_name *name, uint16_t type)
     record *r = find(doubts, name, type);
     if (r)
         drop(doubts, r);
+}
+
+bool sb_doubts_news(sb_doubts *doubts, const sb_name *name, uint16_t type, bool whole)
+{
+    record *r = find(doubts, name, whole ? 0 : type);
+    if (!r)
+        return true;
+    bool news = !r->told;
+    r->told = true;
+    return news;
 }
 
 sb_status sb_doubts_obey(sb_doubts *doubts, const sb_name *name, sb_ns now)

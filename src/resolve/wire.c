@@ -51,8 +51,9 @@ struct wire {
     const sb_answer *head; /* chain so far, owned; NULL at its beginning */
     sb_ns head_at;         /* when its last link was learned */
     sb_ns said_at;         /* when the answer in hand came: one may be held for a while */
-    const sb_answer
-        *held;       /* a negative of the later lane, while the earlier one may still know better */
+    const sb_answer *held; /* a negative, while the server still asked may know better: it was asked
+                              first, or what is held has no SOA */
+    unsigned held_tier;
     bool held_waits; /* … till its end: stale covers the wait, or it is of a better tier */
     bool held_known; /* … and to the question's own end, since it denies what is known */
     bool early;      /* the answer in hand did not wait for that */
@@ -70,6 +71,8 @@ struct wire {
 };
 
 static void ask_next(wire *w);
+static void ask_server(wire *w, const sb_pool *pool, int index);
+static unsigned queries_left(const wire *w);
 
 static bool wire_applies(const sb_ctx *ctx, const sb_asked *asked)
 {
@@ -252,6 +255,34 @@ static void look_at_held(wire *w)
         sb_timer_set(env, &w->hedge, now < end && end < now + LOSS_LOOK ? end : now + LOSS_LOOK);
 }
 
+/* Some balancers deny so, but so do broken forwarders. */
+static bool is_bare(const sb_answer *answer)
+{
+    return answer->kind != SB_KIND_POSITIVE && answer->flags & SB_ANSWER_NO_SOA;
+}
+
+/* A denial without SOA is not the last word while an equal may say better; a backup tier, which may
+ * be outside, does not overrule it. False: there is nobody to ask. */
+static bool hold_bare(wire *w, const lane *l)
+{
+    const sb_ctx *ctx = w->attempt.ctx;
+    const lane *other = &w->lanes[l == &w->lanes[0]];
+    const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
+    int index = other->asking ? -1 : sb_pool_choose(ctx->upstreams, pool, w->used);
+    unsigned tier = other->asking ? other->tier : index >= 0 ? pool->tiers[index] : l->tier + 1;
+    if (tier != l->tier || (!other->asking && queries_left(w) == 0))
+        return false;
+    w->held = sb_answer_ref(l->exchange.answer);
+    w->held_waits = w->held_known = is_known(w, w->held);
+    w->held_tier = tier;
+    if (other->asking)
+        sb_timer_set(ctx->env, &w->hedge,
+                     w->said_at + sb_upstream_hedge_delay(other->exchange.server));
+    else
+        ask_server(w, pool, index); /* perhaps in this very lane */
+    return true;
+}
+
 /* First valid positive wins; a denial waits for the better server. An inside and an outside
  * resolver must not race: to the end where they are of two tiers, and where the denial contradicts
  * what is known. Among equals about a name nobody knows the first is asked once more and given its
@@ -262,9 +293,14 @@ static void lane_answered(lane *l)
     const sb_answer *answer = l->exchange.answer;
     lane *other = &w->lanes[l == &w->lanes[0]];
     sb_ns now = sb_env_now(w->attempt.ctx->env);
+    if (is_bare(answer) && w->held && w->held_tier == l->tier) {
+        take_held(w);
+        return;
+    }
     w->said_at = now;
     w->early = false;
     if (answer->kind != SB_KIND_POSITIVE && other->asking && precedes(other, l)) {
+        w->held_tier = l->tier;
         sb_answer_unref(w->held);
         w->held = sb_answer_ref(answer);
         w->held_known = is_known(w, answer);
@@ -275,6 +311,8 @@ static void lane_answered(lane *l)
                      now + sb_upstream_hedge_delay(other->exchange.server));
         return;
     }
+    if (is_bare(answer) && !w->held && hold_bare(w, l))
+        return;
     got_answer(w, sb_answer_ref(answer));
 }
 

@@ -17,6 +17,8 @@ static size_t short_reply(server *sv, const sb_msg *query, unsigned rcode, uint1
                           uint8_t *out, size_t capacity);
 static size_t forged(server *sv, const sb_msg *query, const sb_question *question, uint16_t id,
                      uint8_t *out, size_t capacity);
+static size_t beside(const sb_msg *query, const sb_name *owner, uint16_t type, uint8_t *out,
+                     size_t capacity);
 static void send_all(server *sv, const sb_msg *query, const sb_addr *to, const uint8_t *bytes,
                      size_t size);
 static void stream_message(server *sv, sb_socket conn, const uint8_t *bytes, size_t size);
@@ -218,6 +220,16 @@ static size_t respond(server *sv, const sb_msg *query, bool stream, uint8_t *out
             *last = *last == 'x' || *last == 'X' ? 'y' : 'x';
         }
         return forged(sv, query, &other, query->id, out, capacity);
+    case SERVER_BESIDE:
+        other.name.wire[1] = other.name.wire[1] == 'x' ? 'y' : 'x';
+        return beside(query, &other.name, other.type, out, capacity);
+    case SERVER_WRONG_TYPE:
+        other.type = other.type == SB_TYPE_TXT ? SB_TYPE_A : SB_TYPE_TXT;
+        return beside(query, &other.name, other.type, out, capacity);
+    case SERVER_ENDLESS:
+        return short_reply(sv, query, SB_RCODE_NOERROR, SB_FLAG_TC, SB_EDE_NONE, out, capacity);
+    case SERVER_BARE:
+        return short_reply(sv, query, SB_RCODE_NOERROR, 0, SB_EDE_NONE, out, capacity);
     case SERVER_ECHO:
         memcpy(out, query->bytes.data, query->bytes.size);
         return query->bytes.size;
@@ -315,6 +327,21 @@ static size_t forged(server *sv, const sb_msg *query, const sb_question *questio
     sb_builder_question(&b, question);
     if (sv->world->forge)
         sv->world->forge(sv->world->context, sv, question, &b);
+    if (query->edns.present)
+        sb_builder_edns(&b, SB_EDNS_UDP_SIZE, 0, false, (sb_span){0});
+    return sb_builder_finish(&b);
+}
+
+/* The right question, and one record that is no answer to it. */
+static size_t beside(const sb_msg *query, const sb_name *owner, uint16_t type, uint8_t *out,
+                     size_t capacity)
+{
+    static const uint8_t rdata[] = {3, 66, 66, 66};
+    sb_builder b;
+    sb_builder_init(&b, out, capacity, query->id, SB_FLAG_QR | SB_FLAG_RA | SB_FLAG_RD);
+    sb_builder_question(&b, &query->question);
+    sb_builder_record(&b, SB_SECTION_ANSWER, owner, type, SB_CLASS_IN, 3600,
+                      (sb_span){rdata, sizeof rdata});
     if (query->edns.present)
         sb_builder_edns(&b, SB_EDNS_UDP_SIZE, 0, false, (sb_span){0});
     return sb_builder_finish(&b);

@@ -31,7 +31,11 @@
     X(STUTTERING, "stuttering") /* one response in twenty late by server.slow */                   \
     X(DENYING, "denying")       /* NXDOMAIN for what exists, where its world says so */            \
     X(LOOPING, "looping")       /* forwards to 127.0.0.1:53 */                                     \
-    X(LYING, "lying")           /* wrong addresses, where its world says so */
+    X(LYING, "lying")           /* wrong addresses, where its world says so */                     \
+    X(BESIDE, "beside")         /* answers of another owner only */                                \
+    X(WRONG_TYPE, "wrong-type") /* … of another type only */                                     \
+    X(ENDLESS, "endless")       /* TC and nothing, over TCP too */                                 \
+    X(BARE, "bare")             /* NOERROR and nothing */
 typedef enum server_mode {
 #define SERVER_MODE_ENUM(id, text) SERVER_##id,
     SERVER_MODE_TABLE(SERVER_MODE_ENUM)

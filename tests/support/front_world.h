@@ -87,7 +87,8 @@ static inline size_t world_reply(const sb_msg *msg, bool udp, uint8_t *out, size
         sb_builder_record(&b, SB_SECTION_ANSWER, &q->name, SB_TYPE_CNAME, SB_CLASS_IN, 300,
                           (sb_span){owner.wire, owner.size});
     }
-    for (unsigned i = 0; big && !udp && i < 60; i++) {
+    bool texts = big && q->type != SB_TYPE_AAAA;
+    for (unsigned i = 0; texts && !udp && i < 60; i++) {
         uint8_t text[41] = {40};
         memset(text + 1, 'a' + (int)(i % 26), 40);
         sb_builder_record(&b, SB_SECTION_ANSWER, &owner, SB_TYPE_TXT, SB_CLASS_IN, 300,
@@ -96,7 +97,7 @@ static inline size_t world_reply(const sb_msg *msg, bool udp, uint8_t *out, size
     if (q->type == SB_TYPE_A && !nx && !world_label(&q->name, "fail"))
         sb_builder_record(&b, SB_SECTION_ANSWER, &owner, SB_TYPE_A, SB_CLASS_IN, 300,
                           (sb_span){address, 4});
-    else if (!big && !world_label(&q->name, "fail")) {
+    else if (!texts && !world_label(&q->name, "fail")) {
         uint8_t soa[22] = {0, 0, 0, 0, 0, 1, 0, 0, 0, 60, 0, 0, 0, 60, 0, 0, 0, 60, 0, 0, 0, 60};
         sb_name zone = sb_name_parent(&q->name, 1);
         sb_builder_record(&b, SB_SECTION_AUTHORITY, &zone, SB_TYPE_SOA, SB_CLASS_IN, 60,

@@ -91,6 +91,33 @@ static void foreign_records_dropped(void **state)
     sb_answer_unref(a);
 }
 
+/* Another owner's records, or another type's, are no denial; nor are signatures anything. */
+static void beside_the_question(void **state)
+{
+    (void)state;
+    begin(&m, 0, "www.example", SB_TYPE_A);
+    add_addr(&m, ANSWER, "evil.example", 60, "192.0.2.66");
+    assert_int_equal(refuse("www.example", SB_TYPE_A), SB_MALFORMED);
+    begin(&m, 0, "www.example", SB_TYPE_A);
+    add_addr(&m, ANSWER, "www.example", 60, "2001:db8::1");
+    assert_int_equal(refuse("www.example", SB_TYPE_A), SB_MALFORMED);
+    begin(&m, SB_RCODE_NXDOMAIN, "www.example", SB_TYPE_A);
+    add_name(&m, ANSWER, "example", SB_TYPE_NS, 60, "ns.example");
+    assert_int_equal(refuse("www.example", SB_TYPE_A), SB_MALFORMED);
+    begin(&m, 0, "www.example", SB_TYPE_A);
+    add_rrsig(&m, ANSWER, "www.example", SB_TYPE_AAAA, 2, 1, "example");
+    sb_answer *a = take("www.example", SB_TYPE_A, true);
+    assert_int_equal(a->kind, SB_KIND_NODATA);
+    sb_answer_unref(a);
+    begin(&m, 0, "www.example", SB_TYPE_A);
+    add_name(&m, ANSWER, "www.example", SB_TYPE_CNAME, 60, "host.example");
+    add_addr(&m, ANSWER, "evil.example", 60, "192.0.2.66");
+    a = take("www.example", SB_TYPE_A, false);
+    assert_int_equal(a->kind, SB_KIND_NODATA);
+    assert_int_equal(a->flags, SB_ANSWER_CHAIN_OPEN | SB_ANSWER_ADDRESSES);
+    sb_answer_unref(a);
+}
+
 /* The chain is found whatever the order of the records; the answer is in the chain's order. */
 static void order_restored(void **state)
 {
@@ -704,16 +731,27 @@ static void hostile_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_positive),   cmocka_unit_test(foreign_records_dropped),
-        cmocka_unit_test(order_restored),   cmocka_unit_test(case_of_rdata),
-        cmocka_unit_test(many_aliases),     cmocka_unit_test(loops),
-        cmocka_unit_test(open_chain),       cmocka_unit_test(negatives),
-        cmocka_unit_test(ttl_edges),        cmocka_unit_test(failures),
-        cmocka_unit_test(any_keeps_all),    cmocka_unit_test(dname),
-        cmocka_unit_test(signatures),       cmocka_unit_test(malformed),
-        cmocka_unit_test(own_answers),      cmocka_unit_test(filtering),
-        cmocka_unit_test(splicing),         cmocka_unit_test(splicing_aged),
-        cmocka_unit_test(parts_round_trip), cmocka_unit_test(hostile_parts),
+        cmocka_unit_test(plain_positive),
+        cmocka_unit_test(foreign_records_dropped),
+        cmocka_unit_test(beside_the_question),
+        cmocka_unit_test(order_restored),
+        cmocka_unit_test(case_of_rdata),
+        cmocka_unit_test(many_aliases),
+        cmocka_unit_test(loops),
+        cmocka_unit_test(open_chain),
+        cmocka_unit_test(negatives),
+        cmocka_unit_test(ttl_edges),
+        cmocka_unit_test(failures),
+        cmocka_unit_test(any_keeps_all),
+        cmocka_unit_test(dname),
+        cmocka_unit_test(signatures),
+        cmocka_unit_test(malformed),
+        cmocka_unit_test(own_answers),
+        cmocka_unit_test(filtering),
+        cmocka_unit_test(splicing),
+        cmocka_unit_test(splicing_aged),
+        cmocka_unit_test(parts_round_trip),
+        cmocka_unit_test(hostile_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
