@@ -573,9 +573,10 @@ static void storm(world *w, const sb_name *name, bool dead)
         w->window_count = w->window_probes = 0;
         w->window_flights = w->flights_begun;
     }
-    /* The first that an old server answers again is repeated without EDNS. */
+    /* The first that each old server answers again is repeated without EDNS. */
+    unsigned repeated = world_has(w, ACTOR_NO_EDNS) ? w->server_count : 0;
     if (dead && now - w->dead_since[routed] >= 10 * SB_S &&
-        ++w->window_probes > PROBES_MOST + world_has(w, ACTOR_NO_EDNS) + in_doubt(w))
+        ++w->window_probes > PROBES_MOST + repeated + in_doubt(w))
         oracle_fail(&w->o, "%u queries in ten seconds to servers known to be dead",
                     w->window_probes);
     /* A server that answers from a wrong port may answer right over a stream: it is up then, and
