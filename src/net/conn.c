@@ -392,7 +392,7 @@ static void received(void *owner, sb_socket socket, const uint8_t *bytes, size_t
 /* The socket is already gone. One that stood may have been closed for being idle, or by a server
  * that restarts, just when a query was on its way (RFC 7766 §6.2.4): worth another try. There are
  * servers that close after each answer, or at the second question: they show it by doing so again.
- */
+ * Who was answered, with nonsense, got what there is. */
 static void closed(void *owner, sb_socket socket, sb_status why)
 {
     sb_conn *conn = owner;
@@ -407,7 +407,7 @@ static void closed(void *owner, sb_socket socket, sb_status why)
     sb_list_each_safe (it, &queries) {
         const sb_conn_query *query = sb_container_of(it, sb_conn_query, link);
         before = before || query->moves > 0;
-        if (stood && query->moves < moves_max)
+        if (stood && !query->answered && query->moves < moves_max)
             continue;
         sb_list_remove(it);
         sb_list_push(&over, it);
