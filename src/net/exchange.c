@@ -501,6 +501,7 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
     /* Also when cut in the middle of a record. */
     if (!x->over_tcp && (msg.flags & SB_FLAG_TC || size > DATAGRAM_MAX)) {
         sb_count(stats, SB_COUNT_UP_TRUNCATED);
+        sb_upstream_spoke(x->server);
         ask_tcp(x);
         return;
     }
