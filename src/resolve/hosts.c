@@ -51,18 +51,20 @@ static host *obtain(sb_hosts *hosts, const sb_name *name)
     return h;
 }
 
-static void add(sb_hosts *hosts, const sb_addr *addr, const sb_name *name)
+static bool add(sb_hosts *hosts, const sb_addr *addr, const sb_name *name)
 {
-    host *h = obtain(hosts, name);
-    if (h && h->count < SB_HOSTS_ADDRESSES_MAX)
-        h->addresses[h->count++] = *addr;
     sb_name reverse;
     sb_name_reverse(addr, &reverse);
-    host *back = obtain(hosts, &reverse);
-    if (back && !back->reverse) {
+    host *h = obtain(hosts, name), *back = obtain(hosts, &reverse);
+    if (!h || !back)
+        return false;
+    if (h->count < SB_HOSTS_ADDRESSES_MAX)
+        h->addresses[h->count++] = *addr;
+    if (!back->reverse) {
         back->reverse = true;
         back->target = *name;
     }
+    return true;
 }
 
 static bool blank(char c)
@@ -81,7 +83,7 @@ static size_t next_word(const char **at, const char *end, const char **ret_word)
     return (size_t)(*at - *ret_word);
 }
 
-static void parse_line(sb_hosts *hosts, const char *line, const char *end)
+static bool parse_line(sb_hosts *hosts, const char *line, const char *end)
 {
     const char *comment = memchr(line, '#', (size_t)(end - line));
     if (comment)
@@ -90,25 +92,30 @@ static void parse_line(sb_hosts *hosts, const char *line, const char *end)
     sb_addr addr;
     size_t size = next_word(&line, end, &word);
     if (size == 0 || !sb_addr_parse(word, size, &addr))
-        return;
+        return true;
     while ((size = next_word(&line, end, &word)) > 0) {
         sb_name name;
         if (sb_name_parse(word, size, &name, NULL) != SB_OK || name.size <= 1)
             continue;
         sb_name_fold(&name);
-        add(hosts, &addr, &name);
+        if (!add(hosts, &addr, &name))
+            return false;
     }
+    return true;
 }
 
-static void parse(sb_hosts *hosts, const char *text, size_t size)
+/* False without memory: half a table would deny what the other half says. */
+static bool parse(sb_hosts *hosts, const char *text, size_t size)
 {
     const char *end = text + size;
     while (text < end) {
         const char *newline = memchr(text, '\n', (size_t)(end - text));
         const char *stop = newline ? newline : end;
-        parse_line(hosts, text, stop);
+        if (!parse_line(hosts, text, stop))
+            return false;
         text = newline ? newline + 1 : end;
     }
+    return true;
 }
 
 static bool same_file(const sb_file_stat *a, const sb_file_stat *b)
@@ -141,6 +148,9 @@ bool sb_hosts_refresh(sb_hosts *hosts)
     if (status == SB_OK && now.exists)
         status = hosts->env->ops->file_read(hosts->env, hosts->path, SB_HOSTS_FILE_MAX, &bytes,
                                             &size, &why);
+    if (status == SB_OK && size > 0 && !parse(&fresh, (const char *)bytes, size))
+        status = SB_NOMEM;
+    sb_free(bytes);
     if (status != SB_OK) {
         char quoted[256];
         if (!same_file(&now, &hosts->failed))
@@ -152,9 +162,6 @@ bool sb_hosts_refresh(sb_hosts *hosts)
             drop_table(&fresh.map);
         return false;
     }
-    if (size > 0)
-        parse(&fresh, (const char *)bytes, size);
-    sb_free(bytes);
     drop_table(&hosts->map);
     hosts->map = fresh.map;
     hosts->seen = now;
