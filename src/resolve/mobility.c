@@ -124,8 +124,10 @@ static void changed(void *context, uint32_t old, uint32_t new)
         m->changed_at = sb_env_now(e->env);
     sb_events_emit(&e->events,
                    (sb_event){.type = SB_EVENT_NETWORK, .a = first ? m->network : old, .b = new});
-    if (new == 0)
-        return; /* nothing can be asked, and what is known of the last network is all there is */
+    if (new == 0) { /* nothing can be asked, and what is known of the last one is all there is */
+        drop_parked(m); /* of the last one, or of one that came and went before it was noticed */
+        return;
+    }
     if (m->last != 0 && !sb_scope_same(m->last, new)) {
         move(m, new);
     } else {
