@@ -502,14 +502,10 @@ static unsigned place_answer(sb_engine *e, const sb_ctx *ctx, const sb_asked *as
 {
     uint32_t network = sb_mobility_network(e->mobility);
     uint32_t scoped = sb_scope_view(asked->view, network);
-    sb_l1_entry twin;
     key->view = asked->view;
     if (network == 0)
         return 0;
     bool private = is_private(ctx, asked, answer);
-    bool has_twin = sb_l1_find(sb_l1_reader_of(e->l1), key, e->scratch, &twin) == SB_OK;
-    if (private && has_twin && twin.network != 0 && sb_scope_same(twin.network, network))
-        remove_twin(e, key);
     bool tentative = !private && is_tentative(e, ctx, asked, answer);
     key->network = network;
     key->view = scoped;
