@@ -51,11 +51,14 @@ static bool is_open_to(const sb_asked *asked, unsigned variant)
 static unsigned newer_variant(const sb_ctx *ctx, const sb_asked *asked, sb_tick learned)
 {
     sb_l1_entry entry;
+    sb_tick now = sb_l1_now(ctx->l1);
     unsigned newest = 0;
     for (unsigned variant = 1; variant < 4; variant++) {
         if (!is_open_to(asked, variant) || !load(ctx, asked, variant, &entry) ||
             entry.kind != SB_KIND_POSITIVE || entry.life.learned <= learned)
             continue;
+        if (entry.life.learned > now)
+            continue; /* by a clock that was ahead, before a reboot: nobody knows when */
         learned = entry.life.learned;
         newest = variant;
     }
