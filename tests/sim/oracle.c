@@ -539,7 +539,9 @@ static void judge_doubt(oracle *o, const parsed *p, const oracle_key *key)
     /* The word of the only server there is weighs less: what stood for long, and a zone of which
      * much vanishes at once, hold it up, but never beyond protect_max. */
     sb_ns needed = o->lone ? o->limits.doubt_most : o->limits.confirm;
-    if (!p->positive && key->answered_at && key->answered_at < r->asked_at &&
+    /* A validated denial that nothing validated stood against was believed: it ends this too. */
+    bool outranked = r->question.checking_disabled && last > key->answered_at;
+    if (!p->positive && !outranked && key->answered_at && key->answered_at < r->asked_at &&
         now < key->answered_at + o->limits.keep_least && now < key->answered_at + o->limits.confirm)
         oracle_fail(o, "%s: denied although protected and answered %.3f s ago",
                     oracle_text(&r->question), (double)(now - key->answered_at) / (double)SB_S);

@@ -110,7 +110,8 @@ typedef struct world {
         sb_ns at;
     } asked[64]; /* lately */
     unsigned asked_next;
-    uint64_t hedges_seen, hedges_paid, flights_begun; /* of this run of the program */
+    /* Of this run of the program. */
+    uint64_t hedges_seen, hedges_paid, flights_begun, climbs_begun;
     struct {
         uint64_t name;
         uint32_t flight, type;

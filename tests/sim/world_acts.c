@@ -420,6 +420,10 @@ static void reload(void *context, uint64_t argument)
         if (status != SB_OK)
             oracle_fail(&w->o, "reload failed: %s", why.text);
         w->o.reset_at = sim_now(w->s);
+        /* A server that is new to it has to be found dead first. */
+        if (w->all_bad_since != SB_NEVER &&
+            w->settings[0]->upstream_count != w->settings[1]->upstream_count)
+            w->all_bad_since = sim_now(w->s);
     }
     later(w, 5 * SB_S, 120 * SB_S, reload, 0);
 }
