@@ -76,6 +76,8 @@ struct sb_netmon {
     sb_network next;    /* being read */
     sb_network now;
     uint64_t reach;
+    uint64_t side;       /* of the way over IPv6 while IPv4 decided, see side_of; 0 none */
+    uint32_t beside;     /* the identity then */
     uint16_t unresolved; /* place whose gateway is not known */
     sb_ns unresolved_since;
     uint32_t remembered[SB_NETMON_REMEMBERED_MAX]; /* the latest first */
@@ -109,6 +111,8 @@ static void finish_reading(sb_netmon *nm);
 static void judge(sb_netmon *nm);
 static uint32_t identify(sb_netmon *nm);
 static uint16_t place_of(const sb_network *network);
+static bool is_of_place(const sb_network *network, const sb_prefix *prefix);
+static uint64_t side_of(const way *six);
 static uint64_t reach_of(const sb_netmon *nm);
 static uint32_t recall(const sb_netmon *nm, uint16_t place);
 static void remember(sb_netmon *nm, uint32_t identity);
@@ -630,6 +634,10 @@ static void judge(sb_netmon *nm)
     uint64_t reach = reach_of(nm);
     bool first = !nm->now.read;
     nm->next.identity = identify(nm);
+    if (nm->primary == &nm->ways[0]) {
+        nm->side = side_of(&nm->ways[1]);
+        nm->beside = nm->next.identity;
+    }
     bool told = first || nm->next.identity != old || reach != nm->reach;
     nm->now = nm->next;
     nm->reach = reach;
@@ -655,6 +663,10 @@ static uint32_t identify(sb_netmon *nm)
 {
     uint16_t place = nm->primary ? place_of(&nm->next) : 0;
     sb_ns now = sb_env_now(nm->env);
+    /* A lease that ran out, or has not come yet, takes nobody elsewhere: over IPv6 all is as it was
+     * beside it. */
+    if (nm->primary == &nm->ways[1] && nm->side && nm->side == side_of(&nm->ways[1]))
+        return nm->beside;
     if (place == 0 || !wants_hardware(nm) || nm->next.hardware_size > 0) {
         static const uint8_t secret[16] = "stubborn gateway";
         uint64_t hash = sb_siphash(secret, nm->next.hardware, nm->next.hardware_size);
@@ -694,11 +706,40 @@ static uint16_t place_of(const sb_network *n)
     sb_write_bytes(&w, n->name, sizeof(n->name));
     write_addr(&w, &n->gateway);
     for (unsigned i = 0; i < n->prefix_count; i++) {
+        if (!is_of_place(n, &n->prefixes[i]))
+            continue;
         write_addr(&w, &n->prefixes[i].addr);
         sb_write_u8(&w, n->prefixes[i].bits);
     }
     SB_ASSERT(!w.failed);
     return (uint16_t)(sb_siphash(secret, bytes, w.size) % UINT16_MAX + 1);
+}
+
+/* The prefix that the gateway is on; where that is on none (link-local, a tunnel) the one we leave
+ * from. Others come and go with the addresses of services, and nobody moves. */
+static bool is_of_place(const sb_network *n, const sb_prefix *prefix)
+{
+    bool on_link = false;
+    for (unsigned i = 0; i < n->prefix_count; i++)
+        on_link = on_link || sb_prefix_contains(&n->prefixes[i], &n->gateway);
+    return sb_prefix_contains(prefix, on_link ? &n->gateway : &n->source[0]) ||
+           (!on_link && sb_prefix_contains(prefix, &n->source[1]));
+}
+
+/* 0 when IPv6 leads nowhere. The first half of the address we leave from is the network's; the
+ * other may change every day (RFC 8981). */
+static uint64_t side_of(const way *six)
+{
+    static const uint8_t secret[16] = "stubborn beside.";
+    uint8_t bytes[16 + 17 + 8];
+    if (!is_up(six) || six->source.family != SB_FAMILY_6)
+        return 0;
+    sb_writer w = sb_writer_of(bytes, sizeof(bytes));
+    sb_write_bytes(&w, six->name, sizeof(six->name));
+    write_addr(&w, &six->gateway);
+    sb_write_bytes(&w, six->source.bytes, 8);
+    SB_ASSERT(!w.failed);
+    return sb_siphash(secret, bytes, w.size) | 1;
 }
 
 static uint64_t reach_of(const sb_netmon *nm)

@@ -18,12 +18,14 @@
 #define SB_NETMON_HARDWARE_MAX 32  /* longest link-layer address there is */
 #define SB_NETMON_REMEMBERED_MAX 8 /* networks of this run which are recognised, see below */
 
-/* Where this machine is. IPv4's default way decides, IPv6's where IPv4 has none.
+/* Where this machine is. IPv4's default way decides, IPv6's where IPv4 has none; but while IPv6's
+ * is the one that was there beside IPv4's, IPv4's going or coming back is no move.
  *
  * identity: 0 = no network (no default way, only loopback, link down) or not known. The upper half
- * is made of the interface's name, the gateway and the interface's on-link prefixes, the lower half
- * of the gateway's link-layer address, 0 while that is not known (or there is none: tunnels). The
- * same network gives the same number after a restart and on every build. */
+ * is made of the interface's name, the gateway and the prefix that it is on (of a link-local one:
+ * that we leave from), the lower half of the gateway's link-layer address, 0 while that is not
+ * known (or there is none: tunnels). The same network gives the same number after a restart and on
+ * every build. */
 typedef struct sb_network {
     uint32_t identity;
     bool available;     /* false: the system forbids netlink, and identity stays 0 */

@@ -110,7 +110,7 @@ def loopback_only():
 
 
 def identity():
-    """Interface, gateway, its link-layer address and the prefixes make the identity"""
+    """Interface, gateway, its link-layer address and its prefix make the identity"""
     need_root()
     with Namespace() as ns, Namespace() as router:
         home(ns, router)
@@ -123,10 +123,14 @@ def identity():
             ns.ip("addr", "add", "10.7.0.78/24", "dev", "eth0")
             m.quiet(0.4, "another address of the same prefix is no other network")
             ns.ip("addr", "add", "192.168.3.4/24", "dev", "eth0")
-            second = m.next("a second prefix")
-            check(second.new[:4] != first.new[:4], second)
-            equal(second.prefixes, 2, "prefixes")
+            m.quiet(0.4, "a service's address is no other network")
             ns.ip("addr", "del", "192.168.3.4/24", "dev", "eth0")
+            m.quiet(0.4, "nor is its going")
+            ns.ip("addr", "add", "10.7.0.79/16", "dev", "eth0")
+            wider = m.next("a wider prefix that the gateway is on as well")
+            check(wider.new[:4] != first.new[:4], wider)
+            equal(wider.prefixes, 2, "prefixes")
+            ns.ip("addr", "del", "10.7.0.79/16", "dev", "eth0")
             equal(m.next("the prefix gone").new, first.new, "as before")
         with Monitor(ns) as m:
             again = m.until("the gateway's address", lambda c: c.hardware > 0)
@@ -182,8 +186,8 @@ def noticed_in_time():
                  lambda c: c.gateway == "10.7.0.1"),
                 ("cable out", router, "link set eth0 down", lambda c: c.new == NOBODY),
                 ("cable in", router, "link set eth0 up", lambda c: c.new != NOBODY),
-                ("prefix come", ns, "addr add 10.8.0.2/24 dev eth0", lambda c: c.prefixes == 2),
-                ("prefix gone", ns, "addr del 10.8.0.2/24 dev eth0", lambda c: c.prefixes == 1),
+                ("prefix come", ns, "addr add 10.7.0.3/16 dev eth0", lambda c: c.prefixes == 2),
+                ("prefix gone", ns, "addr del 10.7.0.3/16 dev eth0", lambda c: c.prefixes == 1),
                 ("interface down", ns, "link set eth0 down", lambda c: c.new == NOBODY),
             ]
             for _ in range(5):
@@ -270,6 +274,9 @@ def ipv6():
             ns.ip("route", "del", "default")
             alone = m.until("IPv6 alone", lambda c: c.gateway == "fd00:7::1")
             equal(alone.prefixes, 1, "prefixes")
+            equal(alone.new, first.new, "a lease lost, and nobody moved")
+        with Monitor(ns) as m:
+            alone = m.next("IPv6 alone from the start")
             check(alone.new not in (first.new, NOBODY), alone)
 
 
