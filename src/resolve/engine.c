@@ -495,8 +495,9 @@ static void remove_twin(sb_engine *e, const sb_l1_key *key)
     (void)status; /* mostly there is none */
 }
 
-/* Under which view an answer lies: its network's own, or the route's, which holds everywhere. Of
- * the other the answer it replaces is removed. Returns flags of the entry. */
+/* Under which view an answer lies: its network's own, or the route's, which holds everywhere. There
+ * it ends what its network alone said; a private one hides the public one, for its network, and
+ * leaves it to the others. Returns flags of the entry. */
 static unsigned place_answer(sb_engine *e, const sb_ctx *ctx, const sb_asked *asked,
                              const sb_answer *answer, sb_l1_key *key)
 {
