@@ -35,7 +35,7 @@ static void draft_copy(draft *d, int section, const sb_record *record);
 static void draft_copy_as(draft *d, int section, const sb_record *record, uint32_t ttl_s);
 static void draft_note_wildcard(draft *d, const sb_record *record, sb_span rdata);
 static sb_status draft_finish(draft *d, const sb_answer *like, sb_answer **ret_answer);
-static bool is_beside(const sb_msg *msg, const sb_chain *chain);
+static bool is_beside(const sb_msg *msg, const sb_chain *chain, uint16_t type);
 static void copy_link(draft *d, const sb_chain *chain, unsigned at);
 static bool link_keeps(const draft *d, const sb_chain *chain, unsigned at, int index,
                        const sb_record *record);
@@ -85,7 +85,7 @@ sb_status sb_answer_from_msg(const sb_question *question, const sb_msg *msg, sb_
     }
     status = sb_chain_walk(msg, question, &chain);
     if (status == SB_OK && ((chain.positive && msg->rcode == SB_RCODE_NXDOMAIN) ||
-                            (!chain.positive && is_beside(msg, &chain))))
+                            (!chain.positive && is_beside(msg, &chain, question->type))))
         status = SB_MALFORMED;
     if (status != SB_OK)
         goto done;
@@ -491,16 +491,24 @@ static sb_status draft_finish(draft *d, const sb_answer *like, sb_answer **ret_a
     return SB_OK;
 }
 
+static bool is_address(uint16_t type)
+{
+    return type == SB_TYPE_A || type == SB_TYPE_AAAA;
+}
+
 /* It answers, but something else. A DNAME at the name itself redirects only what is below: that is
  * the name's own empty answer. */
-static bool is_beside(const sb_msg *msg, const sb_chain *chain)
+static bool is_beside(const sb_msg *msg, const sb_chain *chain, uint16_t type)
 {
     sb_msg_iter it = sb_msg_records(msg, SB_SECTION_ANSWER);
     sb_record record;
-    while (chain->count == 1 && sb_msg_next(&it, &record))
-        if (record.type != SB_TYPE_RRSIG &&
-            (record.type != SB_TYPE_DNAME || !sb_name_equal(&record.owner, &chain->links[0].name)))
+    while (chain->count == 1 && sb_msg_next(&it, &record)) {
+        bool own = sb_name_equal(&record.owner, &chain->links[0].name);
+        /* There are servers that have one family alone, and give it to who asks for the other. */
+        bool sibling = own && is_address(type) && is_address(record.type);
+        if (record.type != SB_TYPE_RRSIG && !sibling && (record.type != SB_TYPE_DNAME || !own))
             return true;
+    }
     return false;
 }
 

@@ -98,8 +98,11 @@ static void beside_the_question(void **state)
     begin(&m, 0, "www.example", SB_TYPE_A);
     add_addr(&m, ANSWER, "evil.example", 60, "192.0.2.66");
     assert_int_equal(refuse("www.example", SB_TYPE_A), SB_MALFORMED);
-    begin(&m, 0, "www.example", SB_TYPE_A);
+    begin(&m, 0, "www.example", SB_TYPE_TXT);
     add_addr(&m, ANSWER, "www.example", 60, "2001:db8::1");
+    assert_int_equal(refuse("www.example", SB_TYPE_TXT), SB_MALFORMED);
+    begin(&m, 0, "www.example", SB_TYPE_A);
+    add_addr(&m, ANSWER, "evil.example", 60, "2001:db8::1");
     assert_int_equal(refuse("www.example", SB_TYPE_A), SB_MALFORMED);
     begin(&m, SB_RCODE_NXDOMAIN, "www.example", SB_TYPE_A);
     add_name(&m, ANSWER, "example", SB_TYPE_NS, 60, "ns.example");
@@ -108,6 +111,13 @@ static void beside_the_question(void **state)
     add_rrsig(&m, ANSWER, "www.example", SB_TYPE_AAAA, 2, 1, "example");
     sb_answer *a = take("www.example", SB_TYPE_A, true);
     assert_int_equal(a->kind, SB_KIND_NODATA);
+    sb_answer_unref(a);
+    /* the only family a server has, for whoever asks */
+    begin(&m, 0, "www.example", SB_TYPE_AAAA);
+    add_addr(&m, ANSWER, "www.example", 60, "192.0.2.1");
+    a = take("www.example", SB_TYPE_AAAA, false);
+    assert_int_equal(a->kind, SB_KIND_NODATA);
+    assert_int_equal(a->ancount, 0);
     sb_answer_unref(a);
     begin(&m, 0, "www.example", SB_TYPE_A);
     add_name(&m, ANSWER, "www.example", SB_TYPE_CNAME, 60, "host.example");
