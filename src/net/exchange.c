@@ -18,10 +18,15 @@
 /* More than three times what we offer to take over UDP: what is larger comes over TCP. */
 #define DATAGRAM_MAX 4096
 #define RESEND_WAIT_MOST (2 * SB_S)
+#define REPEAT_LEAST (200 * SB_MS)
+#define REPEAT_STRANGER (300 * SB_MS) /* it may be far away */
+#define REPEATED_MOST 5               /* by losses, in a row: one in 400 where 30 % are lost */
+#define STREAM_PATIENCE SB_S          /* of who took the query over a connection that stands */
 
 static void lead(sb_exchange *x);
 static void release_followers(sb_exchange *x);
 static bool goes_on(const sb_exchange *x, const sb_exchange *follower);
+static sb_ns repeat_after(const sb_upstream *server);
 static void ask_udp(sb_exchange *x);
 static void ask_tcp(sb_exchange *x);
 static void resend(sb_timer *timer);
@@ -47,6 +52,7 @@ static void doubt(sb_exchange *x, sb_habit habit);
 static void response(sb_exchange *x, const uint8_t *bytes, size_t size);
 static bool cookie_holds(sb_exchange *x, const sb_edns *edns);
 static sb_ns round_trip(const sb_exchange *x);
+static void note_loss(const sb_exchange *x);
 static bool asks_anew(sb_exchange *x, const sb_msg *msg);
 static void shown(sb_exchange *x, const sb_msg *msg);
 static void ask_again(sb_exchange *x);
@@ -162,6 +168,15 @@ void sb_exchange_fini(sb_exchange *x)
     x->answer = NULL;
 }
 
+/* What is hardly ever waited for was lost, and the third repetition must come within the second. */
+static sb_ns repeat_after(const sb_upstream *server)
+{
+    sb_ns usual = server->last_success ? sb_upstream_hedge_delay(server) : REPEAT_STRANGER;
+    return usual < REPEAT_LEAST       ? REPEAT_LEAST
+           : usual > RESEND_WAIT_MOST ? RESEND_WAIT_MOST
+                                      : usual;
+}
+
 /* A fresh socket each time: port, ID and case of a query are never used twice (RFC 5452 §9.2). */
 static void ask_udp(sb_exchange *x)
 {
@@ -186,7 +201,7 @@ static void ask_udp(sb_exchange *x)
     sb_upstream_asked(x->ups, x->server);
     x->sent_at = sb_env_now(env);
     sent(x, SB_PROTOCOL_UDP);
-    x->resend_wait = sb_upstream_attempt_timeout(x->server);
+    x->resend_wait = repeat_after(x->server);
     sb_timer_set(env, &x->resend, x->sent_at + x->resend_wait);
 }
 
@@ -211,8 +226,11 @@ static void resend_udp(sb_exchange *x)
         ask_tcp(x);
         return;
     }
-    if (x->sends >= x->sends_max)
+    if (x->sends >= x->sends_max) {
+        if (x->sends < SB_EXCHANGE_SENDS_ALONE) /* it may be given more */
+            sb_timer_set(env, &x->resend, sb_env_now(env) + x->resend_wait);
         return;
+    }
     sb_status status = env->ops->udp_send(env, x->socket, NULL, NULL, x->query, x->query_size);
     if (status != SB_OK && status != SB_AGAIN) {
         sb_op_finish(&x->op, status);
@@ -231,7 +249,8 @@ static void resend_tcp(sb_exchange *x)
     sb_ns wait = x->resend_wait;
     if (x->sends >= x->sends_max)
         return;
-    if (sb_conn_is_mute(&x->tcp)) {
+    if (sb_conn_is_mute(&x->tcp) &&
+        (!x->tcp.written || sb_env_now(x->op.env) - x->tcp.asked_at >= STREAM_PATIENCE)) {
         sb_conn_drop(&x->tcp, true);
         ask_tcp(x);
         x->resend_wait = wait;
@@ -242,7 +261,7 @@ static void resend_tcp(sb_exchange *x)
 
 static void rearm_resend(sb_exchange *x)
 {
-    sb_ns wait = x->resend_wait * (x->sends > 2 ? 2 : 1); /* one lost packet says little */
+    sb_ns wait = x->resend_wait * (x->sends > 4 ? 2 : 1); /* one lost packet says little */
     x->resend_wait = wait > RESEND_WAIT_MOST ? RESEND_WAIT_MOST : wait;
     sb_timer_set(x->op.env, &x->resend, sb_env_now(x->op.env) + x->resend_wait);
 }
@@ -510,6 +529,7 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
         return;
     }
     x->rtt = round_trip(x);
+    note_loss(x);
     if (status == SB_OK) {
         x->rcode = msg.rcode;
         x->ede = is_bare(x, &msg) ? SB_EDE_NONE : sb_edns_ede(&msg.edns);
@@ -526,15 +546,31 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
     sb_op_finish(&x->op, status);
 }
 
-/* Which of the queries was answered cannot be told: the last, if the server ever is so quick. Taken
- * from the first, what was lost would count as slowness, and each time-out would be longer than the
- * one before (Karn and Partridge, 1987). */
+static bool is_repeated(const sb_exchange *x)
+{
+    return !x->over_tcp && x->resent_at > x->sent_at;
+}
+
+/* Which of the queries was answered cannot be told. The last, where the server is known to be so
+ * quick: taken from the first, what was lost would count as slowness, and each time-out would be
+ * longer than the one before (Karn and Partridge, 1987). But where every query has to be repeated
+ * it is slow, and not quick after each repetition. */
 static sb_ns round_trip(const sb_exchange *x)
 {
-    sb_ns now = sb_env_now(x->op.env);
-    bool by_last = !x->over_tcp && x->resent_at > x->sent_at &&
-                   now - x->resent_at >= sb_upstream_quickest(x->server);
+    sb_ns now = sb_env_now(x->op.env), quickest = sb_upstream_quickest(x->server);
+    bool by_last = is_repeated(x) && quickest > 0 && now - x->resent_at >= quickest &&
+                   x->server->repeated_in_row < REPEATED_MOST;
     return now - (by_last ? x->resent_at : x->sent_at);
+}
+
+/* An answer in the usual time after a repetition: what went before was lost. */
+static void note_loss(const sb_exchange *x)
+{
+    sb_upstream *server = x->server;
+    bool repeated = is_repeated(x), lost = repeated && x->rtt <= sb_upstream_hedge_delay(server);
+    server->repeated_in_row =
+        !repeated ? 0 : server->repeated_in_row + (server->repeated_in_row < REPEATED_MOST);
+    server->loss_permille = (server->loss_permille * 31 + (lost ? 1000 + 31 : 0)) / 32;
 }
 
 /* False for a datagram with another cookie than ours, or with none from a server that has sent one
@@ -710,8 +746,10 @@ static void stop(sb_op *op)
     else if (x->probing)
         sb_upstream_probe_cancelled(x->ups, x->server);
     else if (x->sends > 0)
+        /* Its last query has had so long: what went before may be lost, and is no slowness. */
         sb_upstream_abandoned(x->ups, x->server, x->over_tcp ? SB_PROTOCOL_TCP : SB_PROTOCOL_UDP,
-                              sb_env_now(op->env) - x->sent_at);
+                              sb_env_now(op->env) -
+                                  (x->resent_at > x->sent_at ? x->resent_at : x->sent_at));
     release_followers(x);
 }
 
@@ -723,7 +761,7 @@ static void report(sb_exchange *x)
         return;
     x->reported = true;
     strike(x);
-    if (x->over_tcp)
+    if (x->over_tcp && x->op.status != SB_LIMIT) /* our own limit says nothing of it */
         sb_upstream_stream_ended(x->ups, x->server, x->rcode != 0xffff);
     switch (x->op.status) {
     case SB_OK:

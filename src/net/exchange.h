@@ -34,6 +34,7 @@ typedef enum sb_reject {
 } sb_reject;
 
 #define SB_EXCHANGE_SENDS 4 /* of one question to one server: a packet may be lost, and another */
+#define SB_EXCHANGE_SENDS_ALONE 6 /* … where nobody else can be asked */
 
 typedef struct sb_exchange {
     sb_op op;            /* first: done's argument. OK: answer is set (positive or negative) */

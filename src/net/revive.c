@@ -101,6 +101,21 @@ static bool is_doubtful(const sb_reviver *r, const sb_pool *pool)
     return false;
 }
 
+/* The look at it that is under way: its query may be lost, or was before the server came back. */
+static bool repeat(sb_reviver *r, sb_upstream *server)
+{
+    sb_list_each (it, &r->probes) {
+        sb_exchange *x = &sb_container_of(it, probe, link)->exchange;
+        if (x->server != server || !sb_op_running(&x->op))
+            continue;
+        server->probed_at = sb_env_now(sb_upstreams_env(r->ups));
+        x->sends_max = (uint8_t)(x->sends + 1);
+        sb_exchange_repeat(x);
+        return true;
+    }
+    return false;
+}
+
 const sb_pool *sb_reviver_tick(sb_reviver *reviver)
 {
     const sb_pool *pool;
@@ -108,8 +123,11 @@ const sb_pool *sb_reviver_tick(sb_reviver *reviver)
     sb_ns now = sb_env_now(sb_upstreams_env(reviver->ups));
     /* One pace for all, and turns: a route that stays dead must not keep another from recovering.
      */
-    if (now < reviver->dead_at || !sb_upstreams_longest_dead(reviver->ups, &pool, &server) ||
-        !start(reviver, server, &pool->probe, PROBE_TIMEOUT, false))
+    if (now < reviver->dead_at || !sb_upstreams_longest_dead(reviver->ups, &pool, &server))
+        return NULL;
+    if (server->breaker == SB_BREAKER_HALF_OPEN
+            ? !repeat(reviver, server)
+            : !start(reviver, server, &pool->probe, PROBE_TIMEOUT, false))
         return NULL;
     reviver->dead_at = now + (is_doubtful(reviver, pool) ? DOUBTFUL_EVERY : DEAD_EVERY);
     return pool;

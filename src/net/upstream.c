@@ -206,8 +206,7 @@ bool sb_upstreams_longest_dead(const sb_upstreams *ups, const sb_pool **ret_pool
             continue;
         for (unsigned k = 0; k < pool->count; k++) {
             sb_upstream *server = pool->servers[k];
-            if (server->breaker != SB_BREAKER_OPEN ||
-                (best && server->probed_at >= best->probed_at))
+            if (best && server->probed_at >= best->probed_at)
                 continue;
             best = server;
             *ret_pool = pool;
@@ -443,8 +442,8 @@ void sb_upstream_asked_again(sb_upstreams *ups, sb_upstream *server, sb_ns first
 void sb_upstream_abandoned(sb_upstreams *ups, sb_upstream *server, sb_protocol protocol,
                            sb_ns elapsed)
 {
-    /* A loser that had less than its usual time has not shown anything. */
-    if (elapsed >= sb_upstream_hedge_delay(server)) {
+    /* A loser that had less than its usual time has not shown anything; nor is the dead's slow. */
+    if (server->breaker == SB_BREAKER_CLOSED && elapsed >= sb_upstream_hedge_delay(server)) {
         sb_latency_add(protocol == SB_PROTOCOL_UDP ? &server->udp : &server->stream, elapsed);
         sample(server, false);
     }
@@ -475,11 +474,10 @@ void sb_upstream_failed(sb_upstreams *ups, sb_upstream *server, sb_status status
     if (status != SB_TIMEOUT)
         server->unanswered = 0; /* a bad word is a word */
     sb_ns now = sb_env_now(ups->env);
-    /* Broken zones come in clusters: while other names are answered, refusals are the names' own.
-     */
+    /* Broken zones come in clusters: while others are answered, this is the names' own. */
     bool refusal = status == SB_SERVFAIL || status == SB_REFUSED;
     bool works = sb_upstream_works(ups, server);
-    if (server->failures < UINT32_MAX && !(refusal && works))
+    if (server->failures < UINT32_MAX && !((refusal || status == SB_MALFORMED) && works))
         server->failures++;
     server->last_failure = now;
     server->last_status = status;

@@ -60,6 +60,8 @@ typedef struct sb_upstream {
     sb_status last_status;
     uint64_t queries, responses, timeouts, errors;
     uint32_t success_permille; /* decayed, 1/32 per sample; 1000 at the start; forgiven in time */
+    uint32_t loss_permille;    /* answers that a repetition alone brought, decayed */
+    unsigned repeated_in_row;  /* answers that came after a repetition */
 } sb_upstream;
 
 /* Servers of one route in configured order. */

@@ -527,8 +527,11 @@ void sb_flight_join(sb_engine *e, const sb_asked *asked, sb_query *query)
     sb_flight *f = node ? sb_container_of(node, sb_flight, node) : NULL;
     if (f && !query)
         return;
-    if (!f && e->flights.count >= SB_FLIGHTS_CROWD)
+    if (!f && e->flights.count >= SB_FLIGHTS_CROWD) {
+        if (!query) /* nobody waits: another time */
+            return;
         crowd_out(e);
+    }
     if (f)
         sb_count(&e->stats, SB_COUNT_COALESCED);
     else if (e->flights.count >= SB_FLIGHTS_MAX || !(f = flight_new(e, asked, &key))) {

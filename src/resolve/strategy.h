@@ -101,7 +101,7 @@ typedef struct sb_attempt {
     int ede;                 /* upstream's verdict on failure, or SB_EDE_NONE */
     const sb_offer *against; /* what the rung before found and nobody trusts, or NULL */
     const char *reason;      /* static: why it is not trusted */
-    const char *failed_by;   /* static: why, where that says more than the status; or NULL */
+    const char *failed_by;   /* static, or the upstreams': why, where that says more; or NULL */
     sb_ns confirm_in;        /* when the denial may be confirmed, if others agree */
     bool type_only;          /* … and only of the type asked */
     bool

@@ -15,9 +15,9 @@
 /* A server that got slow must be able to answer: its queries are repeated meanwhile. */
 #define STRANGER_WAIT (200 * SB_MS) /* more, for servers that never answered yet */
 #define EXCHANGE_MOST (4 * SB_S)
-/* The one question a second that has a dead route probed waits so long for what that shows; the
- * others do not wait. */
-#define PROBE_WAIT (600 * SB_MS)
+/* The one question a second that has a dead route probed waits so long for what that shows, and so
+ * do all for so long after the route died: its servers may only have got slow, or take turns. */
+#define PROBE_WAIT (800 * SB_MS)
 #define PROBE_LOOK (20 * SB_MS)
 /* How often a waiting question looks whether all have died meanwhile. */
 #define DEAD_LOOK (100 * SB_MS)
@@ -26,6 +26,7 @@
 /* So many queries of whomever, and no word for so long: that is not one slow name. */
 #define MUTE_QUERIES 3
 #define MUTE_LEAST (50 * SB_MS)
+#define LOSSY_PERMILLE 100
 /* A denial still held then is better than none. */
 #define FAREWELL (20 * SB_MS)
 
@@ -261,10 +262,14 @@ static bool is_bare(const sb_answer *answer)
     return answer->kind != SB_KIND_POSITIVE && answer->flags & SB_ANSWER_NO_SOA;
 }
 
-/* A denial without SOA is not the last word while an equal may say better; a backup tier, which may
- * be outside, does not overrule it. False: there is nobody to ask. */
+/* A denial without SOA of what is known is not the last word while an equal may say better; a
+ * backup tier, which may be outside, does not overrule it. Of what nobody knows it is: forwarders
+ * deny so what they own (the other family of a name of the house) and what they block. False: it
+ * holds. */
 static bool hold_bare(wire *w, const lane *l)
 {
+    if (is_verdict(l->exchange.answer->ede) || !is_known(w, l->exchange.answer))
+        return false;
     const sb_ctx *ctx = w->attempt.ctx;
     const lane *other = &w->lanes[l == &w->lanes[0]];
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
@@ -273,7 +278,7 @@ static bool hold_bare(wire *w, const lane *l)
     if (tier != l->tier || (!other->asking && queries_left(w) == 0))
         return false;
     w->held = sb_answer_ref(l->exchange.answer);
-    w->held_waits = w->held_known = is_known(w, w->held);
+    w->held_waits = w->held_known = true;
     w->held_tier = tier;
     if (other->asking)
         sb_timer_set(ctx->env, &w->hedge,
@@ -281,6 +286,12 @@ static bool hold_bare(wire *w, const lane *l)
     else
         ask_server(w, pool, index); /* perhaps in this very lane */
     return true;
+}
+
+/* That the name has other records is not overruled by one who does not know it. */
+static bool outdoes(const sb_answer *denial, const sb_answer *held)
+{
+    return is_bare(held) && held->kind == SB_KIND_NODATA && denial->kind == SB_KIND_NXDOMAIN;
 }
 
 /* First valid positive wins; a denial waits for the better server. An inside and an outside
@@ -293,7 +304,7 @@ static void lane_answered(lane *l)
     const sb_answer *answer = l->exchange.answer;
     lane *other = &w->lanes[l == &w->lanes[0]];
     sb_ns now = sb_env_now(w->attempt.ctx->env);
-    if (is_bare(answer) && w->held && w->held_tier == l->tier) {
+    if (w->held && w->held_tier == l->tier && (is_bare(answer) || outdoes(answer, w->held))) {
         take_held(w);
         return;
     }
@@ -382,7 +393,9 @@ static void ask_server(wire *w, const sb_pool *pool, int index)
     sb_exchange_fini(&l->exchange);
     sb_exchange_start(&l->exchange, ctx->upstreams, server, &w->question, w->attempt.asked->flight,
                       &w->attempt.op, l->asked_at + EXCHANGE_MOST, exchange_done);
-    l->exchange.sends_max = (uint8_t)(left < SB_EXCHANGE_SENDS ? left : SB_EXCHANGE_SENDS);
+    /* Half are left for others that may be asked. */
+    unsigned most = sb_pool_choose(ctx->upstreams, pool, w->used) < 0 ? left : left - left / 2;
+    l->exchange.sends_max = (uint8_t)(most < SB_EXCHANGE_SENDS ? most : SB_EXCHANGE_SENDS);
     sb_timer_set(ctx->env, &w->hedge, l->asked_at + sb_upstream_hedge_delay(server));
     sb_timer_set(ctx->env, &w->pause, l->asked_at + PROBE_WAIT);
 }
@@ -400,18 +413,25 @@ static bool is_mute(const wire *w, const lane *l)
     sb_ns patience = 2 * sb_upstream_hedge_delay(server);
     if (patience < MUTE_LEAST)
         patience = MUTE_LEAST;
+    if (w->attempt.ctx->settings->query.hedge_permille == 0)
+        return false; /* the operator's word */
     return server->unanswered >= MUTE_QUERIES &&
            sb_env_now(w->attempt.ctx->env) - server->unanswered_since >= patience;
 }
 
 /* A backup tier is asked when the better one has failed or is silent, never because it is slow. A
  * stranger is silent sooner: nothing is known that it should answer quickly. One that left all
- * repetitions unanswered may lose packets, or be slow: a denial of the other then still waits. */
+ * repetitions unanswered is silent when it answered nobody else meanwhile, or is known to lose
+ * packets; even then it may be slow: a denial of the other still waits. */
 static bool is_given_up(const wire *w, const lane *l)
 {
-    const sb_upstream *server = l->exchange.server;
-    sb_ns waited = sb_env_now(w->attempt.ctx->env) - l->asked_at;
-    return is_lost(l) || l->exchange.sends >= SB_EXCHANGE_SENDS ||
+    const sb_exchange *x = &l->exchange;
+    const sb_upstream *server = x->server;
+    sb_ns now = sb_env_now(w->attempt.ctx->env), waited = now - l->asked_at;
+    bool repeated =
+        x->sends > 1 && x->sends >= x->sends_max && now - x->resent_at >= x->resend_wait;
+    bool silent = server->last_success < l->asked_at || server->loss_permille >= LOSSY_PERMILLE;
+    return is_lost(l) || (repeated && silent) ||
            (!server->last_success && waited >= sb_upstream_silence(server));
 }
 
@@ -440,10 +460,24 @@ static void cut_promise(lane *l)
         l->exchange.sends_max = l->exchange.sends ? l->exchange.sends : 1;
 }
 
-/* Of two lanes that wait for the dead the elder makes room. */
-static void give_up_elder(wire *w)
+/* What is left when every server was asked is for those that may answer. */
+static void raise_promises(wire *w)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        sb_exchange *x = &w->lanes[i].exchange;
+        if (!w->lanes[i].asking || is_lost(&w->lanes[i]))
+            continue;
+        unsigned most = x->sends_max + queries_left(w);
+        x->sends_max = (uint8_t)(most < SB_EXCHANGE_SENDS_ALONE ? most : SB_EXCHANGE_SENDS_ALONE);
+    }
+}
+
+/* The lane that waits for the dead, of two the elder, makes room. */
+static void give_up_lost(wire *w)
 {
     lane *l = &w->lanes[w->lanes[1].turn < w->lanes[0].turn];
+    if (!is_lost(l))
+        l = &w->lanes[l == &w->lanes[0]];
     sb_ns took = sb_env_now(w->attempt.ctx->env) - l->asked_at;
     sb_op_cancel(&l->exchange.op);
     l->asking = false;
@@ -460,10 +494,10 @@ static bool takes_another(wire *w, unsigned tier)
     bool both = w->lanes[0].asking && w->lanes[1].asking;
     cut_promise(&w->lanes[0]);
     cut_promise(&w->lanes[1]);
-    if (queries_left(w) == 0 || (both && !(is_lost(&w->lanes[0]) && is_lost(&w->lanes[1]))))
+    if (queries_left(w) == 0 || (both && !is_lost(&w->lanes[0]) && !is_lost(&w->lanes[1])))
         return false;
     if (both)
-        give_up_elder(w);
+        give_up_lost(w);
     else if (!is_lost(first))
         return tier > first->tier ? is_given_up(w, first)
                                   : is_mute(w, first) || may_hedge(w, first);
@@ -483,9 +517,15 @@ static void hedge_due(sb_timer *timer)
         return; /* a pause is on */
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
-    if (index >= 0 && takes_another(w, pool->tiers[index]))
+    if (index >= 0 && takes_another(w, pool->tiers[index])) {
         ask_server(w, pool, index);
-    else if (pool->count > 1)
+        return;
+    }
+    cut_promise(&w->lanes[0]);
+    cut_promise(&w->lanes[1]);
+    if (index < 0)
+        raise_promises(w);
+    if (pool->count > 1)
         sb_timer_set(ctx->env, timer, sb_env_now(ctx->env) + LOSS_LOOK);
 }
 
@@ -540,13 +580,27 @@ static const sb_upstream *probed(const sb_pool *pool)
     return NULL;
 }
 
-/* A dead route: who has it probed waits for that, the others are told at once. */
+/* When the last of its servers was found dead. */
+static sb_ns died_at(const sb_pool *pool)
+{
+    sb_ns last = 0;
+    for (unsigned i = 0; i < pool->count; i++)
+        if (pool->servers[i]->opened_at > last)
+            last = pool->servers[i]->opened_at;
+    return last;
+}
+
+/* A dead route: who has it probed waits for that, the others are told at once, but for those who
+ * come in the first moment. Addresses at hand are better than a wait. */
 static void await_probe(wire *w, const sb_pool *pool)
 {
     sb_env *env = w->attempt.ctx->env;
     sb_ns now = sb_env_now(env);
     const sb_upstream *server = probed(pool);
-    if (w->carries && server && now - w->began < PROBE_WAIT) {
+    bool waits = w->carries && server && now - w->began < PROBE_WAIT;
+    bool just_died =
+        now - died_at(pool) < PROBE_WAIT && w->attempt.asked->policy.emergency_count == 0;
+    if (waits || just_died) {
         sb_timer_set(env, &w->pause, now + PROBE_LOOK);
         return;
     }

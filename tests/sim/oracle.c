@@ -607,6 +607,10 @@ static void judge_denied(oracle *o, const parsed *p, oracle_key *key)
         return; /* denied by whom, and of which network? */
     if (denied < o->doubt_until + SLACK)
         return; /* shown, but soon after a move it is not believed */
+    /* One that was kept, or what a probe was told later? */
+    sb_ns probed = o->probed[p->id];
+    if (probed && denied >= probed && denied - probed < HELD_MOST)
+        return;
     /* A power loss may bring back what the denial had removed, beside the denial. */
     if (p->stale || !p->serial || !p->reply->edns || denied <= o->power_at)
         return;

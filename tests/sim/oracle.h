@@ -73,6 +73,7 @@ typedef struct oracle {
      * with CD: what was never validated is no word against what was. */
     sb_ns denial_seen[ZONE_NODES_MAX][3];
     sb_ns name_denied[ZONE_NODES_MAX]; /* … of the name as a whole */
+    sb_ns probed[ZONE_NODES_MAX];      /* a probe asked for it: what it is told is not kept */
     sb_ns power_at;                    /* last power loss */
     /* Lies that servers told: the last arrives then. */
     sb_ns lied[ZONE_NODES_MAX][SLOT_COUNT], lied_denial[ZONE_NODES_MAX];

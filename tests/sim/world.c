@@ -559,7 +559,7 @@ static void upstream_query(world *w, const sim_packet *p, const server *sv, cons
  * for all dead routes together. That needs no word about what the servers really are.
  *
  * Where all servers have been bad for a minute, known or not: besides the probes, of each server
- * what it takes to notice: a question in both families, three times each (SB_EXCHANGE_SENDS). Who
+ * what it takes to notice: a question in both families, six times each (EXCHANGE_SENDS_ALONE). Who
  * answers SERVFAIL or REFUSED is not dead to the program before ten names in a row: there each
  * flight may ask and, after a pause, ask again. A minute, because questions come seldom: seconds
  * apart, on a route of its own more. */
@@ -573,8 +573,8 @@ static void storm(world *w, const sb_name *name, bool dead)
         w->window_count = w->window_probes = 0;
         w->window_flights = w->flights_begun;
     }
-    /* The first that each old server answers again is repeated without EDNS. */
-    unsigned repeated = world_has(w, ACTOR_NO_EDNS) ? w->server_count : 0;
+    /* The first that each old server answers again is repeated without EDNS, which may be lost. */
+    unsigned repeated = world_has(w, ACTOR_NO_EDNS) ? 2 * w->server_count : 0;
     if (dead && now - w->dead_since[routed] >= 10 * SB_S &&
         ++w->window_probes > PROBES_MOST + repeated + in_doubt(w))
         oracle_fail(&w->o, "%u queries in ten seconds to servers known to be dead",
@@ -586,7 +586,7 @@ static void storm(world *w, const sb_name *name, bool dead)
     if (w->all_bad_since == SB_NEVER || now - w->all_bad_since < 60 * SB_S ||
         now - w->started_at < 60 * SB_S)
         return;
-    uint64_t most = PROBES_MOST + 2 * SB_EXCHANGE_SENDS * w->server_count;
+    uint64_t most = PROBES_MOST + 2 * SB_EXCHANGE_SENDS_ALONE * w->server_count;
     if (w->refused_at && now - w->refused_at < 10 * SB_S)
         most += 2 * (w->flights_begun - w->window_flights);
     if (++w->window_count > most)
@@ -729,6 +729,9 @@ static void event(void *context, const sb_event *e)
     if (e->type == SB_EVENT_QUERY && e->flight == 0 && e->b > 0 && e->a == SB_PROTOCOL_UDP &&
         in_doubt(w) && w->window_probes > 0)
         w->window_probes--; /* no probe of its own */
+    for (unsigned id = 0; e->type == SB_EVENT_QUERY && e->flight == 0 && id < w->z.node_count; id++)
+        if (e->name == sb_name_digest(&w->z.nodes[id].name))
+            w->o.probed[id] = sim_now(w->s);
     if (e->type != SB_EVENT_QUERY || e->flight == 0)
         return;
     if (w->flights[at].flight != e->flight) {

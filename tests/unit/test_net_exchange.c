@@ -465,6 +465,9 @@ static void losses_are_no_slowness(void **state)
         sb_upstream_succeeded(w->f->ups, w->up, SB_PROTOCOL_UDP, 2 * SB_MS);
     sb_ns usual = sb_upstream_attempt_timeout(w->up);
     for (unsigned i = 0; i < 20; i++) {
+        if (i % 4 == 3) /* not all are lost */
+            sb_upstream_succeeded(w->f->ups, w->up, SB_PROTOCOL_UDP, 2 * SB_MS);
+        w->up->repeated_in_row = i % 4 == 3 ? 0 : w->up->repeated_in_row;
         start(w);
         sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
         fake_advance(w->f, usual);
@@ -474,7 +477,26 @@ static void losses_are_no_slowness(void **state)
         ended(w, SB_OK);
     }
     assert_int_equal(sb_upstream_attempt_timeout(w->up), usual);
-    /* … and one that got slow shows it with the next that need not be repeated. */
+    /* Where each has to be repeated it is slow, and not quick after every repetition. */
+    for (unsigned i = 0; i < 10; i++) {
+        start(w);
+        sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
+        fake_advance(w->f, usual);
+        fake_advance(w->f, 2 * SB_MS);
+        udp_reply(w, (script){.address = true});
+        ended(w, SB_OK);
+    }
+    assert_true(sb_upstream_attempt_timeout(w->up) > usual);
+    finish(w);
+}
+
+static void slowness_is_no_loss(void **state)
+{
+    (void)state;
+    world *w = begin("192.0.2.1");
+    for (unsigned i = 0; i < 20; i++)
+        sb_upstream_succeeded(w->f->ups, w->up, SB_PROTOCOL_UDP, 2 * SB_MS);
+    sb_ns usual = sb_upstream_attempt_timeout(w->up);
     start(w);
     sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
     fake_advance(w->f, usual - SB_MS);
@@ -670,6 +692,7 @@ int main(void)
         cmocka_unit_test(silence),
         cmocka_unit_test(silence_is_asked_again),
         cmocka_unit_test(losses_are_no_slowness),
+        cmocka_unit_test(slowness_is_no_loss),
         cmocka_unit_test(a_dead_connection_is_left),
         cmocka_unit_test(no_connection_is_the_end),
         cmocka_unit_test(tls_is_a_failure_yet),
