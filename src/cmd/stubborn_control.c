@@ -312,8 +312,9 @@ int sb_run_pin(sb_cli *cli)
         return SB_EXIT_USAGE;
     for (unsigned i = 1; i < cli->operand_count; i++) {
         sb_addr addr;
-        if (!sb_addr_parse(cli->operands[i], strlen(cli->operands[i]), &addr)) {
-            sb_cli_complain("'%s' is not an address", cli->operands[i]);
+        if (!sb_addr_parse(cli->operands[i], strlen(cli->operands[i]), &addr) ||
+            !sb_addr_is_host(&addr)) {
+            sb_cli_complain("'%s' is not the IP address of a host", cli->operands[i]);
             return SB_EXIT_USAGE;
         }
     }

@@ -364,8 +364,9 @@ static bool run_pin(sb_control_request *request)
         return refuse(request, "a pin takes 1 to 16 addresses");
     for (size_t i = 0; i < n; i++) {
         const char *text = json_string_value(json_array_get(list, i));
-        if (!text || !sb_addr_parse(text, strlen(text), &addresses[i])) {
-            (void)sb_why_set(&request->why, SB_INVALID, "%s is not an address",
+        if (!text || !sb_addr_parse(text, strlen(text), &addresses[i]) ||
+            !sb_addr_is_host(&addresses[i])) {
+            (void)sb_why_set(&request->why, SB_INVALID, "%s is not the IP address of a host",
                              text ? SB_Q(text) : "an element of addresses");
             return false;
         }

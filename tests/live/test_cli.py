@@ -114,6 +114,8 @@ def usage():
                   ("status", "--url"), ("query", "a..b"), ("query", "a", "FROB"),
                   ("cache", "flush"), ("cache", "flush", "a", "--all"), ("log", "upstream"),
                   ("pin", "a", "not-an-address"), ("pin", "a", "1.2.3.4", "--for", "x"),
+                  ("pin", "a", "0.0.0.0"), ("pin", "a", "1.2.3.4", "ff02::1"),
+                  ("pin", "a", "255.255.255.255"), ("pin", "a", "224.0.0.1"),
                   ("pin", "a b", "1.2.3.4"), ("pin", "*.a", "1.2.3.4"), ("pin", ".", "1.2.3.4"),
                   ("cache", "warm", "a", "*.b"), ("resolve", "--force", "a"),
                   ("completion", "tcsh"), ("help", "frobnicate")):
@@ -636,6 +638,12 @@ def control():
         equal(say("resolve", "p.example").lines, [address_of("p.example")], "unpinned")
         one_line(say("unpin", "p.example"), USAGE)
         check("nothing" in say("pins").out, "no pins")
+        equal(say("pin", "short.example", "192.0.2.7", "--for", "1s").code, OK, "pin")
+        time.sleep(1.05)
+        one_line(say("unpin", "short.example"), USAGE, "not pinned")
+        said = say("pin", "list").out
+        check("short.example: pin" not in said
+              and "short.example pin expired: its time is over" in said, said)
         for name in ("localhost", "a.LOCALHOST", "1.2.3.4", "x.invalid", "y.onion"):
             one_line(say("pin", name, "1.2.3.5"), USAGE, "no effect")
         one_line(say("pin", "a.example", *["192.0.2.1"] * 17), USAGE, "16")
