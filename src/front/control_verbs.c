@@ -489,8 +489,11 @@ static bool run_obey(sb_control_request *request)
     sb_name name;
     if (!sb_control_name(request, "name", &name))
         return false;
-    if (sb_engine_obey(request->control->engine, &name) != SB_OK)
-        return refuse(request, "no memory to remember it");
+    sb_status status = sb_engine_obey(request->control->engine, &name);
+    if (status != SB_OK)
+        return refuse(request, status == SB_NOTFOUND
+                                   ? "no denial of that name is doubted: there is nothing to obey"
+                                   : "no memory to remember it");
     request->result = json_object();
     return true;
 }

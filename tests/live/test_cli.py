@@ -598,7 +598,8 @@ def emergency():
 
 def control():
     """The verbs of the control socket"""
-    with BadServer() as server, Daemon([server], workers=0) as d:
+    with BadServer() as server, Daemon([server], workers=0,
+                                       config="names: [{match: kept.example, protect: true}]") as d:
         d.start()
 
         def say(*words, **more):
@@ -628,7 +629,16 @@ def control():
         check(any(line.endswith("q.example pin set: by the operator") for line in said), str(said))
         equal(len(say("pin", "list").lines), len(said), "pin list")
         one_line(say("cache", "obey"), USAGE)
-        equal(say("cache", "obey", "never.example").code, OK, "cache obey")
+        one_line(say("cache", "obey", "never.example"), USAGE, "doubted")
+        server.ttl = 1
+        kept = say("resolve", "kept.example").lines
+        server.record("kept.example", "nxdomain")
+        until(lambda: equal(say("resolve", "kept.example").lines, kept, "the old answer") or
+              d.control({"verb": "explain", "name": "kept.example"})["explain"]["doubt"], "doubt")
+        server.ttl = 300
+        equal(say("cache", "obey", "kept.example").lines,
+              ["obeyed until the name is answered again"], "cache obey")
+        until(lambda: say("resolve", "kept.example").code == NO_NAME, "obeyed")
         check(any(p["name"] == "p.example" and 3500 < p["left_s"] <= 3600
                   for p in say("pins", "--json").json["pins"]), "pins --json")
         check("q.example A pin, until unpinned; A 192.0.2.8" in say("cache", "list").lines,

@@ -204,6 +204,7 @@ static void test_bad_requests(void **state)
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"ff02::1\"]}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"255.255.255.255\"]}",
         "{\"verb\":\"unpin\",\"name\":\"never.pinned\"}",
+        "{\"verb\":\"obey\",\"name\":\"never.denied\"}",
         "{\"verb\":\"log\"}",
         "{\"verb\":\"log\",\"subsystem\":\"none\",\"level\":\"info\"}",
         "{\"verb\":\"log\",\"subsystem\":\"http\",\"level\":\"loud\"}",
@@ -251,7 +252,7 @@ static void test_life(void **state)
     json_decref(reply);
     bad("{\"verb\":\"obey\"}", true);
     bad("{\"verb\":\"obey\",\"name\":7}", true);
-    json_decref(good("{\"verb\":\"obey\",\"name\":\"A.example\"}"));
+    bad("{\"verb\":\"obey\",\"name\":\"A.example\"}", true); /* nothing denies it */
     finish();
 }
 
