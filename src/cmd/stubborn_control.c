@@ -338,7 +338,10 @@ int sb_run_unpin(sb_cli *cli)
 int sb_run_reload(sb_cli *cli)
 {
     json_t *reply;
+    cli->fault_later = true; /* the daemon tells of its file, which will be the same */
     int code = call(cli, json_pack("{s:s}", "verb", "reload"), &reply);
+    if (code != SB_EXIT_USAGE)
+        sb_cli_warn_of_fault(cli);
     if (code != SB_EXIT_OK)
         return code;
     const json_t *waiting = json_object_get(reply, "next_start");

@@ -705,7 +705,18 @@ def control():
         equal(say("reload", "--json").json, {"next_start": []}, "back to what runs")
         with open(d.path, "a", encoding="utf-8") as f:
             f.write("frob: 1\n")
-        one_line(cli("reload", "-s", d.socket), USAGE, "frob")
+        for said in (cli("reload", "-s", d.socket), say("reload")):
+            one_line(said, USAGE, "frob")
+            check("going on" not in said.err, said.err)
+        other = os.path.join(d.dir, "other.yaml")
+        with open(other, "w", encoding="utf-8") as f:
+            f.write("froc: 1\n")
+        d.write_config()  # good again; what the command reads is not
+        said = cli("reload", "-s", d.socket, config=other)
+        check(said.code == OK and "froc" in said.err, said.err)
+        with open(d.path, "a", encoding="utf-8") as f:
+            f.write("frob: 1\n")
+        one_line(say("reload"), USAGE, "frob")
         check('msg="not reloaded, the old configuration stays"' in d.log()
               and f"verb=reload uid={uid} reason=" in d.log(), d.log())
         d.write_config()
@@ -791,7 +802,7 @@ def config_check():
                             ":1:39: names[0].emergency: "),
                            ("listen: {dns: ['127.0.0.1:8053'], http: '127.0.0.1:8053'}",
                             ":1:41: listen.http: "),
-                           ("listen: {dns: ['127.0.0.1:8053']}", "listen.http: ")):
+                           ("listen: {dns: ['127.0.0.1:8053']}", ":1:15: listen.http: ")):
             worse = os.path.join(a.dir, "worse.yaml")
             with open(worse, "w", encoding="utf-8") as f:
                 f.write(text + "\n")
