@@ -153,6 +153,11 @@ bool sb_addr_is_group(const sb_addr *addr)
     return addr->family == SB_FAMILY_6 && addr->bytes[0] == 0xff;
 }
 
+bool sb_addr_is_host(const sb_addr *addr)
+{
+    return addr->family != SB_FAMILY_NONE && !sb_addr_is_any(addr) && !sb_addr_is_group(addr);
+}
+
 bool sb_addr_is_link_local(const sb_addr *addr)
 {
     const uint8_t *four = as_4(addr);

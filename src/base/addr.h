@@ -46,6 +46,8 @@ int sb_addr_compare(const sb_addr *a, const sb_addr *b);
 bool sb_addr_is_loopback(const sb_addr *addr); /* 127/8, ::1, and their mapped forms */
 bool sb_addr_is_any(const sb_addr *addr);
 bool sb_addr_is_group(const sb_addr *addr); /* multicast, 255.255.255.255: no host's own */
+/* One that a host can have: what pins and emergency addresses may be. */
+bool sb_addr_is_host(const sb_addr *addr);
 bool sb_addr_is_link_local(const sb_addr *addr);
 bool sb_addr_is_private(const sb_addr *addr); /* RFC 1918, 6598, 4193, loopback, link-local */
 sb_addr sb_addr_from_sockaddr(const struct sockaddr *sa);

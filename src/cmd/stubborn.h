@@ -70,6 +70,7 @@ struct sb_cli {
     const sb_settings *settings;
     bool socket_lost;       /* listen.socket could not be read: fault says why */
     sb_why fault;           /* the first mistake of the configuration; "" none */
+    bool fault_later;       /* who calls sb_cli_settings tells of fault, or has no need to */
     struct sb_world *world; /* stubborn_ask.c's; NULL until a question is asked */
 };
 static inline bool sb_cli_has(const sb_cli *cli, sb_arg arg)
@@ -97,6 +98,7 @@ char sb_args_letter(sb_arg arg);
  * over it, and without listeners: this is a client. What is wrong in it is warned of in one line
  * and left out. False, with the sentence printed: exit with USAGE. */
 bool sb_cli_settings(sb_cli *cli);
+void sb_cli_warn_of_fault(const sb_cli *cli);
 /* False, with the sentence printed: where the daemon listens is the very thing that is wrong. */
 bool sb_cli_knows_socket(const sb_cli *cli);
 /* Search list and ndots: the configuration's, else resolv.conf's. */

@@ -46,10 +46,16 @@ bool sb_cli_settings(sb_cli *cli)
         sb_cli_complain("%s", why.text);
         return false;
     }
-    if (cli->fault.text[0])
-        sb_cli_warn("%s; going on without it", cli->fault.text);
+    if (!cli->fault_later)
+        sb_cli_warn_of_fault(cli);
     cli->settings = settings;
     return true;
+}
+
+void sb_cli_warn_of_fault(const sb_cli *cli)
+{
+    if (cli->fault.text[0])
+        sb_cli_warn("%s; going on without it", cli->fault.text);
 }
 
 bool sb_cli_knows_socket(const sb_cli *cli)

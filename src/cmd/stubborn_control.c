@@ -312,8 +312,9 @@ int sb_run_pin(sb_cli *cli)
         return SB_EXIT_USAGE;
     for (unsigned i = 1; i < cli->operand_count; i++) {
         sb_addr addr;
-        if (!sb_addr_parse(cli->operands[i], strlen(cli->operands[i]), &addr)) {
-            sb_cli_complain("'%s' is not an address", cli->operands[i]);
+        if (!sb_addr_parse(cli->operands[i], strlen(cli->operands[i]), &addr) ||
+            !sb_addr_is_host(&addr)) {
+            sb_cli_complain("'%s' is not the IP address of a host", cli->operands[i]);
             return SB_EXIT_USAGE;
         }
     }
@@ -337,7 +338,10 @@ int sb_run_unpin(sb_cli *cli)
 int sb_run_reload(sb_cli *cli)
 {
     json_t *reply;
+    cli->fault_later = true; /* the daemon tells of its file, which will be the same */
     int code = call(cli, json_pack("{s:s}", "verb", "reload"), &reply);
+    if (code != SB_EXIT_USAGE)
+        sb_cli_warn_of_fault(cli);
     if (code != SB_EXIT_OK)
         return code;
     const json_t *waiting = json_object_get(reply, "next_start");

@@ -213,8 +213,7 @@ static sb_status take_ip(sb_conf_walk *w, const sb_conf_place *at, const yaml_no
     sb_status status = sb_conf_text(w, at, node, "an IP address", &text);
     if (status != SB_OK)
         return status;
-    if (!sb_addr_parse(text, strlen(text), &addr) || sb_addr_is_any(&addr) ||
-        sb_addr_is_group(&addr))
+    if (!sb_addr_parse(text, strlen(text), &addr) || !sb_addr_is_host(&addr))
         return sb_conf_error(w, at, node, "%s is not the IP address of a host", SB_Q(text));
     *(sb_addr *)field = addr;
     return SB_OK;

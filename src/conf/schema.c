@@ -271,6 +271,7 @@ static sb_status take_dns(sb_conf_walk *w, const sb_conf_place *at, const yaml_n
     s->listen.dns = items;
     s->listen.dns_count = count;
     s->listen.dns_default = false;
+    s->listen.dns_origin = sb_conf_origin(w, node);
     return SB_OK;
 }
 

@@ -167,7 +167,8 @@ typedef struct sb_env_ops {
     void (*file_stat)(sb_env *, const char *path, sb_file_stat *ret);
 
     /* Opens, locks (OFD write lock; SB_BUSY when another holds it) and maps an existing file as it
-     * is. SB_NOTFOUND when absent. Never truncates or reshapes. */
+     * is. SB_NOTFOUND when absent. Never truncates or reshapes. What can be read but not written
+     * comes as a copy in memory: in_file false, and why says what stood in the way. */
     sb_status (*map_open)(sb_env *, const char *path, sb_mapping *ret, sb_why *);
     /* A new inode, allocated in full (no SIGBUS later), zeroed, locked, mapped; renamed onto path
      * by map_publish only. */

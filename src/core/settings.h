@@ -132,7 +132,7 @@ typedef struct sb_settings {
         size_t allow_count;
         bool allow_given;
         const char *control_group; /* NULL = user */
-        sb_origin socket_origin, control_origin, http_origin;
+        sb_origin dns_origin, socket_origin, control_origin, http_origin;
     } listen;
     const sb_server_setting *upstreams; /* empty: resolv.conf */
     size_t upstream_count;

@@ -335,7 +335,7 @@ static sb_status take_addresses(reading *r, sb_span list, sb_name_setting *rule)
     for (size_t i = 0; i < count; i++) {
         sb_span item = next_item(&list, ',');
         if (!sb_addr_parse((const char *)item.data, item.size, &addresses[i]) ||
-            sb_addr_is_any(&addresses[i]) || sb_addr_is_group(&addresses[i]))
+            !sb_addr_is_host(&addresses[i]))
             return refuse(r, "IP addresses of hosts separated by commas are expected");
     }
     rule->emergency = addresses;

@@ -118,7 +118,9 @@ static sb_status check_listen(const sb_settings *s, sb_why *why)
             if (sb_addr_equal(addr, &s->listen.dns[j]))
                 return complain(why, NULL, "listen.dns: %s is there twice", text);
         if (s->listen.http_on && shares_port(addr, &s->listen.http))
-            return complain(why, &s->listen.http_origin,
+            return complain(why, /* which may be the default */
+                            s->listen.http_origin.line ? &s->listen.http_origin
+                                                       : &s->listen.dns_origin,
                             "listen.http: %s of listen.dns takes that port already", text);
     }
     return SB_OK;

@@ -364,8 +364,9 @@ static bool run_pin(sb_control_request *request)
         return refuse(request, "a pin takes 1 to 16 addresses");
     for (size_t i = 0; i < n; i++) {
         const char *text = json_string_value(json_array_get(list, i));
-        if (!text || !sb_addr_parse(text, strlen(text), &addresses[i])) {
-            (void)sb_why_set(&request->why, SB_INVALID, "%s is not an address",
+        if (!text || !sb_addr_parse(text, strlen(text), &addresses[i]) ||
+            !sb_addr_is_host(&addresses[i])) {
+            (void)sb_why_set(&request->why, SB_INVALID, "%s is not the IP address of a host",
                              text ? SB_Q(text) : "an element of addresses");
             return false;
         }
@@ -488,8 +489,11 @@ static bool run_obey(sb_control_request *request)
     sb_name name;
     if (!sb_control_name(request, "name", &name))
         return false;
-    if (sb_engine_obey(request->control->engine, &name) != SB_OK)
-        return refuse(request, "no memory to remember it");
+    sb_status status = sb_engine_obey(request->control->engine, &name);
+    if (status != SB_OK)
+        return refuse(request, status == SB_NOTFOUND
+                                   ? "no denial of that name is doubted: there is nothing to obey"
+                                   : "no memory to remember it");
     request->result = json_object();
     return true;
 }

@@ -41,6 +41,8 @@ static struct {
 } guarded[GUARDED_MAX];
 static atomic_bool fault_seen; /* relaxed: a flag for a later log line */
 
+static sb_status open_file(const char *path, int *ret_fd, bool *ret_copied, sb_why *why);
+static sb_status copy_bytes(mapping_handle *take_h, size_t size, sb_mapping *ret, sb_why *why);
 static sb_status lock_file(int fd, const char *path, sb_why *why);
 static sb_status check_file(int fd, const char *path, struct stat *ret_st, sb_why *why);
 static sb_status check_place(const char *path, sb_why *why);
@@ -62,22 +64,23 @@ sb_status sb_uv_map_open(sb_env *env, const char *path, sb_mapping *ret, sb_why 
         return sb_why_set(why, SB_NOMEM, "out of memory to open the cache file");
     h->guard = -1;
     h->published = true;
-    h->fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    sb_status status = SB_OK;
-    if (h->fd < 0)
-        status = errno == ELOOP
-                     ? sb_why_set(why, SB_PERM, "the cache file %s is a symbolic link", path)
-                     : sb_uv_why(why, errno, "cannot open the cache file %s", path);
+    h->fd = -1;
+    bool copied = false;
+    sb_status status = open_file(path, &h->fd, &copied, why);
     if (status == SB_OK)
         status = check_file(h->fd, path, &st, why);
+    if (status == SB_OK && copied) /* it locks nobody out */
+        return copy_bytes(h, (size_t)st.st_size, ret, why);
     if (status == SB_OK)
         status = check_file_system(h->fd, path, false, why);
     if (status == SB_OK)
         status = lock_file(h->fd, path, why);
     if (status == SB_OK && (lstat(path, &named) != 0 || named.st_ino != st.st_ino))
         status = sb_why_set(why, SB_BUSY, "another process is replacing the cache file %s", path);
-    if (status == SB_OK && fallocate(h->fd, FALLOC_FL_KEEP_SIZE, 0, st.st_size) != 0)
-        status = sb_uv_why(why, errno, "cannot reserve the cache file %s on its disk", path);
+    if (status == SB_OK && fallocate(h->fd, FALLOC_FL_KEEP_SIZE, 0, st.st_size) != 0) {
+        (void)sb_uv_why(why, errno, "cannot reserve the cache file %s on its disk", path);
+        return copy_bytes(h, (size_t)st.st_size, ret, why);
+    }
     if (status == SB_OK)
         return map_bytes(h, (size_t)st.st_size, ret, why);
     handle_free(h);
@@ -243,6 +246,27 @@ static sb_status map_bytes(mapping_handle *take_h, size_t size, sb_mapping *ret,
     return SB_OK;
 }
 
+/* Of a disk's error, or a file cut meanwhile, nothing but the rest is lost: it does not check. */
+static sb_status copy_bytes(mapping_handle *take_h, size_t size, sb_mapping *ret, sb_why *why)
+{
+    sb_mapping copy;
+    int fd = take_h->fd;
+    take_h->fd = -1; /* of no file from here on */
+    sb_status status = map_bytes(take_h, size, &copy, why);
+    for (size_t at = 0; status == SB_OK && at < size;) {
+        ssize_t got = pread(fd, (uint8_t *)copy.base + at, size - at, (off_t)at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            break;
+        at += (size_t)got;
+    }
+    close(fd);
+    if (status == SB_OK)
+        *ret = copy;
+    return status;
+}
+
 static void handle_free(mapping_handle *h)
 {
     if (h->temporary && !h->published)
@@ -252,6 +276,25 @@ static void handle_free(mapping_handle *h)
     sb_free(h->temporary);
     sb_free(h->path);
     sb_free(h);
+}
+
+static sb_status open_file(const char *path, int *ret_fd, bool *ret_copied, sb_why *why)
+{
+    const int flags = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    int fd = open(path, O_RDWR | flags);
+    if (fd < 0) {
+        int error = errno;
+        if (error == ELOOP)
+            return sb_why_set(why, SB_PERM, "the cache file %s is a symbolic link", path);
+        sb_status status = sb_uv_why(why, error, "cannot open the cache file %s", path);
+        if (error == EROFS || error == EACCES || error == EPERM)
+            fd = open(path, O_RDONLY | flags);
+        if (fd < 0)
+            return status;
+        *ret_copied = true;
+    }
+    *ret_fd = fd;
+    return SB_OK;
 }
 
 static sb_status lock_file(int fd, const char *path, sb_why *why)

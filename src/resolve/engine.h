@@ -73,7 +73,7 @@ void sb_engine_warm(sb_engine *engine, const sb_name *name);
 void sb_engine_reset_upstreams(sb_engine *engine);
 
 /* The operator says that what denies the name is right: obeyed until the name is answered again.
- * What is known of it is asked anew at once. */
+ * What is known of it is asked anew at once. SB_NOTFOUND: no denial of it is doubted. */
 SB_MUST_USE sb_status sb_engine_obey(sb_engine *engine, const sb_name *name);
 /* The doubt of that question that goes on; false: there is none. For listings. */
 struct sb_doubt_info;

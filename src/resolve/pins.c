@@ -19,6 +19,8 @@ static void tell(sb_engine *e, const sb_name *name, sb_custody_kind kind, sb_dee
                  const char *reason);
 static size_t pinned_addresses(sb_engine *e, const sb_name *name, sb_addr *ret, size_t max,
                                sb_tick *ret_until);
+static void expire(sb_engine *e, sb_custody *c);
+static void end_over(sb_engine *e);
 static void tend(sb_engine *e, sb_custody *c);
 static void walk(sb_engine *e);
 static void take_word(sb_engine *e, sb_custody *c, unsigned family, const sb_answer *answer);
@@ -85,6 +87,7 @@ sb_status sb_engine_pin(sb_engine *engine, const sb_name *name, const sb_addr *a
     if (n == 0 || n > 16 || duration < 0)
         return sb_why_set(why, SB_INVALID,
                           "a pin takes 1 to 16 addresses and a duration of 0 or more");
+    end_over(engine);
     sb_status status = put_pin(engine, &folded, SB_TYPE_A, addresses, n, duration);
     if (status == SB_OK)
         status = put_pin(engine, &folded, SB_TYPE_AAAA, addresses, n, duration);
@@ -104,11 +107,16 @@ sb_status sb_engine_pin(sb_engine *engine, const sb_name *name, const sb_addr *a
 sb_status sb_engine_unpin(sb_engine *engine, const sb_name *name)
 {
     sb_name folded = *name;
+    sb_addr any;
+    sb_tick until;
     sb_name_fold(&folded);
-    sb_status found = remove_pin(engine, &folded);
-    if (found == SB_OK)
-        tell(engine, &folded, SB_CUSTODY_PIN, SB_DEED_UNSET, "by the operator");
-    return found;
+    end_over(engine);
+    bool holds = pinned_addresses(engine, &folded, &any, 1, &until) > 0;
+    sb_status found = remove_pin(engine, &folded); /* one that is over too: it makes room */
+    if (!holds || found != SB_OK)
+        return SB_NOTFOUND;
+    tell(engine, &folded, SB_CUSTODY_PIN, SB_DEED_UNSET, "by the operator");
+    return SB_OK;
 }
 
 bool sb_engine_each_pin(sb_engine *engine, bool (*visit)(void *context, const sb_pin_info *),
@@ -159,6 +167,7 @@ static void describe(const sb_engine *e, const sb_custody *c, sb_custody_info *r
 bool sb_engine_each_custody(sb_engine *engine, bool (*visit)(void *, const sb_custody_info *),
                             void *context)
 {
+    end_over(engine);
     sb_list_each (it, &engine->pins.by_age) {
         sb_custody_info info;
         describe(engine, sb_container_of(it, sb_custody, age), &info);
@@ -172,6 +181,7 @@ bool sb_engine_each_deed(sb_engine *engine, bool (*visit)(void *, const sb_deed_
                          void *context)
 {
     const sb_pins *pins = &engine->pins;
+    end_over(engine);
     uint64_t first = pins->deeds > SB_TRAIL_MAX ? pins->deeds - SB_TRAIL_MAX : 0;
     for (uint64_t i = first; i < pins->deeds; i++)
         if (!visit(context, &pins->trail[i % SB_TRAIL_MAX]))
@@ -443,6 +453,25 @@ static void weigh_life(sb_engine *e, sb_custody *c)
     }
 }
 
+static void expire(sb_engine *e, sb_custody *c)
+{
+    sb_name name = c->name;
+    drop(&e->pins, c);
+    tell(e, &name, SB_CUSTODY_PIN, SB_DEED_EXPIRED, "its time is over");
+}
+
+/* Between two ticks a pin may be over and not yet tended: whoever looks sees none. */
+static void end_over(sb_engine *e)
+{
+    sb_list_each_safe (it, &e->pins.by_age) {
+        sb_custody *c = sb_container_of(it, sb_custody, age);
+        sb_addr any;
+        sb_tick until;
+        if (c->kind == SB_CUSTODY_PIN && pinned_addresses(e, &c->name, &any, 1, &until) == 0)
+            expire(e, c);
+    }
+}
+
 static void tend_pin(sb_engine *e, sb_custody *c)
 {
     sb_addr addrs[SB_LOOKS_MAX];
@@ -450,9 +479,7 @@ static void tend_pin(sb_engine *e, sb_custody *c)
     sb_ns now = sb_env_now(e->env);
     size_t n = pinned_addresses(e, &c->name, addrs, SB_LOOKS_MAX, &until);
     if (n == 0) {
-        sb_name name = c->name;
-        drop(&e->pins, c);
-        tell(e, &name, SB_CUSTODY_PIN, SB_DEED_EXPIRED, "its time is over");
+        expire(e, c);
         return;
     }
     if (until < UINT32_MAX - 1 && sb_l1_ns_of(e->l1, until) < c->next_at)

@@ -1,6 +1,8 @@
 /* See verdict.h. */
 #include "resolve/verdict.h"
 
+#include <string.h>
+
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -283,8 +285,25 @@ bool sb_doubts_news(sb_doubts *doubts, const sb_name *name, uint16_t type, bool 
     return news;
 }
 
+/* A denial of some type of it is doubted still; or the word was given already. */
+static bool in_doubt(const sb_doubts *doubts, const sb_name *name)
+{
+    uint8_t key[SB_NAME_MAX + 2];
+    size_t size = key_of(name, 0, key);
+    sb_list_each (it, &doubts->by_age) {
+        const record *r = sb_container_of(it, record, age);
+        bool whole = memcmp(r->key, key, 2) == 0;
+        if (memcmp(r->key + 2, key + 2, size - 2) == 0 &&
+            (whole ? r->obeyed : r->denied_since != SB_NEVER))
+            return true;
+    }
+    return false;
+}
+
 sb_status sb_doubts_obey(sb_doubts *doubts, const sb_name *name, sb_ns now)
 {
+    if (!in_doubt(doubts, name))
+        return SB_NOTFOUND;
     record *r = obtain(doubts, name, 0);
     if (!r)
         return SB_NOMEM;

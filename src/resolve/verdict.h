@@ -71,7 +71,8 @@ void sb_doubts_end(sb_doubts *doubts, const sb_name *name, uint16_t type);
 /* A denial of that type (whole: of the name) is believed: is that news, or was it told in the
  * course of this very denial? */
 bool sb_doubts_news(sb_doubts *doubts, const sb_name *name, uint16_t type, bool whole);
-/* The operator says the denial is right: obeyed until the name is answered again. */
+/* The operator says the denial is right: obeyed until the name is answered again. SB_NOTFOUND: no
+ * denial of the name is doubted. */
 SB_MUST_USE sb_status sb_doubts_obey(sb_doubts *doubts, const sb_name *name, sb_ns now);
 bool sb_doubts_obeyed(const sb_doubts *doubts, const sb_name *name);
 

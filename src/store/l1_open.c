@@ -310,7 +310,8 @@ static sb_status open_old(sb_l1 *l1, const sb_l1_options *options, uint64_t size
         ops->map_close(l1->env, map);
         return told;
     }
-    if (checked != SB_OK || reader.size != size) {
+    /* A copy of what cannot be written serves in any size. */
+    if (checked != SB_OK || (reader.size != size && map->in_file)) {
         /* Of a size that is no mapping's, nothing can be retired. */
         sb_mapping *old = map->size >= SB_L1_PAGE ? map : NULL;
         status = open_new(l1, options, size, old, checked == SB_OK ? &reader : NULL, why);
@@ -343,8 +344,11 @@ static sb_status open_path(sb_l1 *l1, const sb_l1_options *options, uint64_t siz
                    : made;
     }
     sb_status status = ops->map_open(l1->env, options->path, &map, &reason);
-    if (status == SB_OK)
+    if (status == SB_OK) {
+        if (!map.in_file)
+            *why = reason;
         return open_old(l1, options, size, &map, why);
+    }
     if (status == SB_NOTFOUND)
         return open_new(l1, options, size, NULL, NULL, why);
     l1->locked_out = status == SB_BUSY;
@@ -393,8 +397,11 @@ sb_status sb_l1_open(sb_env *env, const sb_l1_options *options, sb_l1 **ret, sb_
         status = open_path(l1, options, size, why);
     if (l1->in_file)
         env->ops->file_stat(env, options->path, &l1->seen);
+    sb_why reason = *why;
+    if (status == SB_OK && !l1->map.in_file)
+        status =
+            sb_why_set(why, SB_OK, "%s; what it holds is served, nothing new is kept", reason.text);
     if (status != SB_OK) {
-        sb_why reason = {0};
         fini(l1);
         status = open_memory(l1, options, size, &reason);
         if (status != SB_OK)

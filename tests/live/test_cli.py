@@ -114,6 +114,8 @@ def usage():
                   ("status", "--url"), ("query", "a..b"), ("query", "a", "FROB"),
                   ("cache", "flush"), ("cache", "flush", "a", "--all"), ("log", "upstream"),
                   ("pin", "a", "not-an-address"), ("pin", "a", "1.2.3.4", "--for", "x"),
+                  ("pin", "a", "0.0.0.0"), ("pin", "a", "1.2.3.4", "ff02::1"),
+                  ("pin", "a", "255.255.255.255"), ("pin", "a", "224.0.0.1"),
                   ("pin", "a b", "1.2.3.4"), ("pin", "*.a", "1.2.3.4"), ("pin", ".", "1.2.3.4"),
                   ("cache", "warm", "a", "*.b"), ("resolve", "--force", "a"),
                   ("completion", "tcsh"), ("help", "frobnicate")):
@@ -596,7 +598,8 @@ def emergency():
 
 def control():
     """The verbs of the control socket"""
-    with BadServer() as server, Daemon([server], workers=0) as d:
+    with BadServer() as server, Daemon([server], workers=0,
+                                       config="names: [{match: kept.example, protect: true}]") as d:
         d.start()
 
         def say(*words, **more):
@@ -626,7 +629,16 @@ def control():
         check(any(line.endswith("q.example pin set: by the operator") for line in said), str(said))
         equal(len(say("pin", "list").lines), len(said), "pin list")
         one_line(say("cache", "obey"), USAGE)
-        equal(say("cache", "obey", "never.example").code, OK, "cache obey")
+        one_line(say("cache", "obey", "never.example"), USAGE, "doubted")
+        server.ttl = 1
+        kept = say("resolve", "kept.example").lines
+        server.record("kept.example", "nxdomain")
+        until(lambda: equal(say("resolve", "kept.example").lines, kept, "the old answer") or
+              d.control({"verb": "explain", "name": "kept.example"})["explain"]["doubt"], "doubt")
+        server.ttl = 300
+        equal(say("cache", "obey", "kept.example").lines,
+              ["obeyed until the name is answered again"], "cache obey")
+        until(lambda: say("resolve", "kept.example").code == NO_NAME, "obeyed")
         check(any(p["name"] == "p.example" and 3500 < p["left_s"] <= 3600
                   for p in say("pins", "--json").json["pins"]), "pins --json")
         check("q.example A pin, until unpinned; A 192.0.2.8" in say("cache", "list").lines,
@@ -636,6 +648,12 @@ def control():
         equal(say("resolve", "p.example").lines, [address_of("p.example")], "unpinned")
         one_line(say("unpin", "p.example"), USAGE)
         check("nothing" in say("pins").out, "no pins")
+        equal(say("pin", "short.example", "192.0.2.7", "--for", "1s").code, OK, "pin")
+        time.sleep(1.05)
+        one_line(say("unpin", "short.example"), USAGE, "not pinned")
+        said = say("pin", "list").out
+        check("short.example: pin" not in said
+              and "short.example pin expired: its time is over" in said, said)
         for name in ("localhost", "a.LOCALHOST", "1.2.3.4", "x.invalid", "y.onion"):
             one_line(say("pin", name, "1.2.3.5"), USAGE, "no effect")
         one_line(say("pin", "a.example", *["192.0.2.1"] * 17), USAGE, "16")
@@ -687,7 +705,18 @@ def control():
         equal(say("reload", "--json").json, {"next_start": []}, "back to what runs")
         with open(d.path, "a", encoding="utf-8") as f:
             f.write("frob: 1\n")
-        one_line(cli("reload", "-s", d.socket), USAGE, "frob")
+        for said in (cli("reload", "-s", d.socket), say("reload")):
+            one_line(said, USAGE, "frob")
+            check("going on" not in said.err, said.err)
+        other = os.path.join(d.dir, "other.yaml")
+        with open(other, "w", encoding="utf-8") as f:
+            f.write("froc: 1\n")
+        d.write_config()  # good again; what the command reads is not
+        said = cli("reload", "-s", d.socket, config=other)
+        check(said.code == OK and "froc" in said.err, said.err)
+        with open(d.path, "a", encoding="utf-8") as f:
+            f.write("frob: 1\n")
+        one_line(say("reload"), USAGE, "frob")
         check('msg="not reloaded, the old configuration stays"' in d.log()
               and f"verb=reload uid={uid} reason=" in d.log(), d.log())
         d.write_config()
@@ -773,7 +802,7 @@ def config_check():
                             ":1:39: names[0].emergency: "),
                            ("listen: {dns: ['127.0.0.1:8053'], http: '127.0.0.1:8053'}",
                             ":1:41: listen.http: "),
-                           ("listen: {dns: ['127.0.0.1:8053']}", "listen.http: ")):
+                           ("listen: {dns: ['127.0.0.1:8053']}", ":1:15: listen.http: ")):
             worse = os.path.join(a.dir, "worse.yaml")
             with open(worse, "w", encoding="utf-8") as f:
                 f.write(text + "\n")

@@ -304,6 +304,43 @@ def cache_read_only():
         serves(d)
 
 
+def cache_on_read_only_disk():
+    """A cache file that can be read but not written: what it holds is served, with one warning"""
+    need_root("mounting a tmpfs")
+    for workers in (0, 1):
+        with BadServer() as server, Daemon([server], workers=workers) as d:
+            directory = os.path.dirname(d.cache)
+            os.makedirs(directory)
+            mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", directory]
+            if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+                raise Skip("a tmpfs cannot be mounted here")
+            try:
+                taught(server, d)
+                subprocess.run(["mount", "-o", "remount,ro", directory], check=True)
+                server.set("closed")
+                d.start()
+                equal(len(warnings(d)), 1, f"warnings: {warnings(d)}")
+                for part in ("in memory only", "Read-only file system",
+                             "what it holds is served, nothing new is kept"):
+                    check(part in warnings(d)[0], warnings(d)[0])
+                for i in range(50):
+                    equal(addresses(d.ask(f"c{i}.example")), [address_of(f"c{i}.example")], "known")
+                said = subprocess.run([os.path.join(BUILD, "stubborn"), "-c", d.path, "status",
+                                       "--json"], capture_output=True, text=True, check=False)
+                equal(json.loads(said.stdout)["cache"]["in_file"], False, "in_file")
+                server.set("honest")
+                until(lambda: addresses(d.ask("later.example")) == [address_of("later.example")],
+                      "new names")
+                equal(d.end(), 0, "exit status")
+                subprocess.run(["mount", "-o", "remount,rw", directory], check=True)
+                server.set("closed")
+                d.start()
+                equal(warnings(d), [], "warnings")
+                equal(addresses(d.ask("c3.example")), [address_of("c3.example")], "still there")
+            finally:
+                subprocess.run(["umount", "-l", directory], check=False)
+
+
 def cache_full_disk():
     """A full disk: one warning, service goes on in memory"""
     need_root("mounting a tmpfs")
@@ -648,6 +685,6 @@ if __name__ == "__main__":
     run([port_in_use, second_daemon, socket_without_permission, abandoned_socket, cache_damaged,
          cache_damaged_in_the_middle,
          cache_of_others, cache_is_no_file, cache_locked, cache_lock_is_freed, cache_read_only,
-         cache_full_disk, cache_above_a_limit, cache_cut_while_mapped,
+         cache_on_read_only_disk, cache_full_disk, cache_above_a_limit, cache_cut_while_mapped,
          cache_lost_is_told, forwarding_loop_alone, reload_good_and_bad, allow_list,
          allow_is_required, modes, reload_rights, control_rights, environment])

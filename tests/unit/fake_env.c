@@ -70,6 +70,14 @@ static sb_status fake_map_open(sb_env *env, const char *path, sb_mapping *ret, s
         return sb_why_set(why, fake_of(env)->open_fails, "cannot open %s", path);
     if (!f)
         return SB_NOTFOUND;
+    if (fake_of(env)->read_only) {
+        fake_file *copy = file_new(fake_of(env), "", f->size);
+        if (!copy)
+            return SB_NOMEM;
+        memcpy(copy->base, f->base, f->size);
+        *ret = (sb_mapping){.base = copy->base, .size = f->size, .handle = copy};
+        return sb_why_set(why, SB_OK, "cannot open %s: read-only file system", path);
+    }
     if (f->locked)
         return sb_why_set(why, SB_BUSY, "locked by another process");
     f->locked = true;

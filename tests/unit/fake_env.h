@@ -18,6 +18,7 @@ typedef struct fake_file {
 typedef struct fake_env {
     sb_env env;
     sb_clock clock;
+    bool read_only; /* files open as copies */
     sb_status create_fails, publish_fails, open_fails; /* SB_OK: they work */
     fake_file files[FAKE_FILES_MAX];
 } fake_env;

@@ -260,10 +260,12 @@ static void classes(void **state)
                          (sb_addr_is_group(&addr) ? GROUP : 0u);
         if (class != table[i].class)
             fail_msg("%s: class %u, not %u", table[i].text, class, table[i].class);
+        assert_int_equal(sb_addr_is_host(&addr), !(class & (ANY | GROUP)));
     }
     sb_addr none = {0};
     assert_false(sb_addr_is_loopback(&none) || sb_addr_is_any(&none) ||
-                 sb_addr_is_link_local(&none) || sb_addr_is_private(&none));
+                 sb_addr_is_link_local(&none) || sb_addr_is_private(&none) ||
+                 sb_addr_is_host(&none));
 }
 
 static void comparison(void **state)

@@ -199,7 +199,12 @@ static void test_bad_requests(void **state)
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[7]}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"1.2.3.4\"],\"for_s\":-1}",
         "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"1.2.3.4\"],\"for_s\":99999999999}",
+        "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"1.2.3.4\",\"0.0.0.0\"]}",
+        "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"::ffff:224.0.0.1\"]}",
+        "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"ff02::1\"]}",
+        "{\"verb\":\"pin\",\"name\":\"a\",\"addresses\":[\"255.255.255.255\"]}",
         "{\"verb\":\"unpin\",\"name\":\"never.pinned\"}",
+        "{\"verb\":\"obey\",\"name\":\"never.denied\"}",
         "{\"verb\":\"log\"}",
         "{\"verb\":\"log\",\"subsystem\":\"none\",\"level\":\"info\"}",
         "{\"verb\":\"log\",\"subsystem\":\"http\",\"level\":\"loud\"}",
@@ -247,7 +252,34 @@ static void test_life(void **state)
     json_decref(reply);
     bad("{\"verb\":\"obey\"}", true);
     bad("{\"verb\":\"obey\",\"name\":7}", true);
-    json_decref(good("{\"verb\":\"obey\",\"name\":\"A.example\"}"));
+    bad("{\"verb\":\"obey\",\"name\":\"A.example\"}", true); /* nothing denies it */
+    finish();
+}
+
+/* Whenever it is looked at: a pin whose time is over is none, and its end is told. */
+static void test_pin_over(void **state)
+{
+    (void)state;
+    begin(-1);
+    for (unsigned i = 0; i < 10; i++) {
+        json_decref(good("{\"verb\":\"pin\",\"name\":\"a.example\",\"addresses\":[\"192.0.2.9\"],"
+                         "\"for_s\":2}"));
+        assert_int_equal(resolve("a.example").bytes[3], 9);
+        world_run(&w, 2100 * SB_MS);
+        if (i % 2 == 0)
+            bad("{\"verb\":\"unpin\",\"name\":\"a.example\"}", true);
+        json_t *reply = good("{\"verb\":\"pins\"}");
+        assert_int_equal(json_array_size(json_object_get(reply, "pins")), 0);
+        assert_int_equal(json_array_size(json_object_get(reply, "life")), 0);
+        json_t *trail = json_object_get(reply, "trail");
+        size_t deeds = json_array_size(trail);
+        assert_int_equal(deeds, 2 * (i + 1));
+        assert_string_equal(
+            json_string_value(json_object_get(json_array_get(trail, deeds - 1), "deed")),
+            "expired");
+        json_decref(reply);
+        world_run(&w, 110 * SB_MS);
+    }
     finish();
 }
 
@@ -673,12 +705,13 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_permissions),   cmocka_unit_test(test_bad_requests),
-        cmocka_unit_test(test_life),          cmocka_unit_test(test_verbs),
-        cmocka_unit_test(test_slices),        cmocka_unit_test(test_by_key),
-        cmocka_unit_test(test_dump_and_load), cmocka_unit_test(test_regroup),
-        cmocka_unit_test(test_peers),         cmocka_unit_test(test_stream),
-        cmocka_unit_test(test_large_reply),   cmocka_unit_test(test_client_limit),
+        cmocka_unit_test(test_permissions),  cmocka_unit_test(test_bad_requests),
+        cmocka_unit_test(test_life),         cmocka_unit_test(test_verbs),
+        cmocka_unit_test(test_pin_over),     cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_by_key),       cmocka_unit_test(test_dump_and_load),
+        cmocka_unit_test(test_regroup),      cmocka_unit_test(test_peers),
+        cmocka_unit_test(test_stream),       cmocka_unit_test(test_large_reply),
+        cmocka_unit_test(test_client_limit),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

@@ -711,6 +711,57 @@ static void test_map_foreign(void **state)
     assert_null(m.base);
 }
 
+/* Whoever may read the file but not write it gets a copy, and the reason; one that others may
+ * write is not read either. */
+static int open_a_copy(world *w, const char *path)
+{
+    const sb_env_ops *ops = w->env->ops;
+    sb_why why = {0};
+    sb_mapping m = {0};
+    if (chmod(path, 0400) || ops->map_open(w->env, path, &m, &why) != SB_OK)
+        return 1;
+    if (m.in_file || m.size != 65536 || !strstr(why.text, "Permission denied"))
+        return 2;
+    uint8_t *bytes = m.base;
+    if (bytes[0] != 42 || bytes[65535] != 43)
+        return 3;
+    bytes[0] = 1; /* the copy's own */
+    if (chmod(path, 0600) || truncate(path, 100) || bytes[65535] != 43)
+        return 4;
+    ops->map_flush(w->env, &m);
+    ops->map_close(w->env, &m);
+    if (chmod(path, 0422) || ops->map_open(w->env, path, &m, &why) != SB_PERM)
+        return 5;
+    return m.base || !strstr(why.text, "writable by others") ? 6 : 0;
+}
+
+static void test_map_read_only(void **state)
+{
+    world *w = *state;
+    char path[100];
+    sb_why why = {0};
+    sb_mapping m = {0};
+    path_of(w, "l1", path);
+    assert_int_equal(w->env->ops->map_create(w->env, path, 65536, 0600, -1, &m, &why), SB_OK);
+    ((uint8_t *)m.base)[0] = 42;
+    ((uint8_t *)m.base)[65535] = 43;
+    assert_int_equal(w->env->ops->map_publish(w->env, &m, &why), SB_OK);
+    w->env->ops->map_close(w->env, &m);
+    if (geteuid() != 0) {
+        assert_int_equal(open_a_copy(w, path), 0);
+        return;
+    }
+    /* root writes everywhere: ask as somebody else, in a child */
+    assert_int_equal(chown(path, 65534, 65534), 0);
+    assert_int_equal(chmod(w->dir, 0755), 0);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(setgid(65534) || setuid(65534) ? 9 : open_a_copy(w, path));
+    int result = 0;
+    waitpid(pid, &result, 0);
+    assert_int_equal(result, 0);
+}
+
 static void test_read_only_directory(void **state)
 {
     world *w = *state;
@@ -812,7 +863,8 @@ int main(void)
         TEST(test_late_packet), TEST(test_source_address), TEST(test_tcp),
         TEST(test_tcp_close_flushes), TEST(test_tcp_refused), TEST(test_tcp_not_adopted),
         TEST(test_tcp_pause), TEST(test_unix_socket), TEST(test_unix_stale), TEST(test_files),
-        TEST(test_map_life), TEST(test_map_foreign), TEST(test_read_only_directory),
+        TEST(test_map_life), TEST(test_map_foreign), TEST(test_map_read_only),
+        TEST(test_read_only_directory),
         TEST(test_full_disk), TEST(test_sigbus), TEST(test_run_and_stop),
         TEST(test_half_close),
     };

@@ -338,6 +338,66 @@ static void test_bad_files(void **state)
     }
 }
 
+/* What can be read but not written is served from a copy, whatever size is wanted, as far as it
+ * checks; the file stays as it is. */
+static void test_read_only(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        bool damaged = i == 2, foreign = i == 3;
+        sb_l1_entry e;
+        sb_l1_stats stats;
+        fake_env_fini(&fake);
+        fake_env_init(&fake);
+        options.size_bytes = 256 * 1024;
+        sb_l1 *l1 = open_cache(), *memory = NULL;
+        put(l1, 1, 1);
+        sb_l1_set_network(l1, 77);
+        sb_l1_close(l1);
+        if (i == 1)
+            options.size_bytes = 1024 * 1024;
+        if (damaged)
+            harm_sum();
+        if (foreign)
+            harm_foreign();
+        fake_env_pass(&fake, HOUR);
+        fake_file *f = fake_env_file(&fake, PATH);
+        uint8_t *before = malloc(f->size);
+        assert_non_null(before);
+        memcpy(before, f->base, f->size);
+        fake.read_only = true;
+        fake.create_fails = SB_PERM;
+        l1 = open_cache();
+        print_message("# %s\n", why.text);
+        assert_false(sb_l1_in_file(l1) || sb_l1_locked_out(l1));
+        if (damaged || foreign) {
+            assert_int_equal(version_of(l1, 1), -2);
+            assert_null(strstr(why.text, "is served"));
+        } else {
+            assert_non_null(strstr(why.text, "read-only"));
+            assert_non_null(strstr(why.text, "is served, nothing new is kept"));
+            assert_int_equal(version_of(l1, 1), 1);
+            assert_int_equal(find(l1, 1, 0, &e), SB_OK);
+            assert_int_equal(sb_l1_now(l1) - e.life.learned, 3600 * SB_TICKS_PER_S);
+            assert_false(e.flags & SB_L1_AGE_UNKNOWN);
+            sb_l1_sweep(l1, UINT32_MAX);
+            sb_l1_get_stats(l1, &stats);
+            assert_int_equal(stats.entries, 1);
+        }
+        put(l1, 2, 2);
+        assert_int_equal(version_of(l1, 2), 2);
+        /* A copy is no file to move to. */
+        assert_int_not_equal(sb_l1_take_file(l1, &options, &memory, &why), SB_OK);
+        assert_null(memory);
+        assert_null(strstr(why.text, "is served"));
+        sb_l1_close(l1);
+        assert_memory_equal(before, fake_env_file(&fake, PATH)->base, f->size);
+        free(before);
+        fake.read_only = false;
+        fake.create_fails = SB_OK;
+    }
+}
+
 static void test_memory_only(void **state)
 {
     (void)state;
@@ -487,11 +547,17 @@ static void test_file_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_lock_is_freed), TEST(test_clock_rules),
-        TEST(test_anchor_lost),   TEST(test_another_size),
-        TEST(test_retired),       TEST(test_bad_files),
-        TEST(test_file_lost),     TEST(test_memory_only),
-        TEST(test_counted),       TEST(test_large_file_opens_at_once),
+        TEST(test_lock_is_freed),
+        TEST(test_clock_rules),
+        TEST(test_anchor_lost),
+        TEST(test_another_size),
+        TEST(test_retired),
+        TEST(test_bad_files),
+        TEST(test_file_lost),
+        TEST(test_read_only),
+        TEST(test_memory_only),
+        TEST(test_counted),
+        TEST(test_large_file_opens_at_once),
     };
     return cmocka_run_group_tests_name("l1_open", tests, NULL, NULL);
 }

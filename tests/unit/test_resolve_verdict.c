@@ -282,9 +282,18 @@ static void the_operators_word(void **state)
 {
     (void)state;
     sb_doubts *d = doubts_new();
-    sb_name a = name_of("a.example");
+    sb_name a = name_of("a.example"), b = name_of("b.example");
     assert_false(sb_doubts_obeyed(d, &a));
+    assert_int_equal(sb_doubts_obey(d, &a, SB_S), SB_NOTFOUND); /* nothing denies it */
+    assert_int_equal(sb_doubts_denied(d, &b, 28, false, true, SB_S), 0);
+    assert_int_equal(sb_doubts_obey(d, &a, SB_S), SB_NOTFOUND);
+    assert_int_equal(sb_doubts_obey(d, &b, SB_S), SB_OK); /* be it of one type alone */
+    assert_int_equal(sb_doubts_denied(d, &a, 28, true, false, SB_S), 0);
+    sb_doubts_end(d, &a, 28); /* believed */
+    assert_int_equal(sb_doubts_obey(d, &a, SB_S), SB_NOTFOUND);
+    assert_int_equal(sb_doubts_denied(d, &a, 28, true, false, SB_S), 0);
     assert_int_equal(sb_doubts_obey(d, &a, SB_S), SB_OK);
+    assert_int_equal(sb_doubts_obey(d, &a, SB_S), SB_OK); /* said twice */
     assert_true(sb_doubts_obeyed(d, &a));
     assert_int_equal(sb_doubts_denied(d, &a, 1, true, true, 3 * SB_S), 2 * SB_S);
     assert_true(sb_doubts_obeyed(d, &a));
