@@ -21,7 +21,8 @@
 #define REPEAT_LEAST (200 * SB_MS)
 #define REPEAT_STRANGER (300 * SB_MS) /* it may be far away */
 #define REPEATED_MOST 5               /* by losses, in a row: one in 400 where 30 % are lost */
-#define STREAM_PATIENCE SB_S          /* of who took the query over a connection that stands */
+/* With who took the query over a connection that stands; twice as long each time. */
+#define STREAM_PATIENCE (500 * SB_MS)
 
 static void lead(sb_exchange *x);
 static void release_followers(sb_exchange *x);
@@ -247,10 +248,21 @@ static void resend_udp(sb_exchange *x)
 static void resend_tcp(sb_exchange *x)
 {
     sb_ns wait = x->resend_wait;
-    if (x->sends >= x->sends_max)
+    if (x->server->tls)
+        sb_upstream_asked_again(x->ups, x->server, x->sent_at);
+    if (!sb_op_running(&x->op))
         return;
-    if (sb_conn_is_mute(&x->tcp) &&
-        (!x->tcp.written || sb_env_now(x->op.env) - x->tcp.asked_at >= STREAM_PATIENCE)) {
+    sb_ns end = x->tcp.asked_at + (STREAM_PATIENCE << (x->streams < 3 ? x->streams : 3) >> 1);
+    if (x->sends >= x->sends_max) {
+        if (x->sends < SB_EXCHANGE_SENDS_ALONE) /* it may be given more */
+            sb_timer_set(x->op.env, &x->resend, sb_env_now(x->op.env) + wait);
+        return;
+    }
+    if (x->tcp.written && sb_env_now(x->op.env) < end) {
+        sb_timer_set(x->op.env, &x->resend, end);
+        return;
+    }
+    if (sb_conn_is_mute(&x->tcp)) {
         sb_conn_drop(&x->tcp, true);
         ask_tcp(x);
         x->resend_wait = wait;
@@ -272,6 +284,8 @@ static void ask_tcp(sb_exchange *x)
     close_socket(x);
     sb_conn_drop(&x->tcp, false);
     x->over_tcp = true;
+    if (x->streams < UINT8_MAX)
+        x->streams++;
     x->near_misses = 0;
     x->sent_at = sb_env_now(x->op.env);
     x->resend_wait = sb_upstream_attempt_timeout(x->server);
@@ -563,11 +577,13 @@ static sb_ns round_trip(const sb_exchange *x)
     return now - (by_last ? x->resent_at : x->sent_at);
 }
 
-/* An answer in the usual time after a repetition: what went before was lost. */
+/* An answer in the usual time after a repetition, and in no time compared to the wait for it: what
+ * went before was lost. Of a server that is far away that cannot be told from being late. */
 static void note_loss(const sb_exchange *x)
 {
     sb_upstream *server = x->server;
-    bool repeated = is_repeated(x), lost = repeated && x->rtt <= sb_upstream_hedge_delay(server);
+    bool repeated = is_repeated(x);
+    bool lost = repeated && x->rtt <= sb_upstream_hedge_delay(server) && x->rtt <= REPEAT_LEAST / 8;
     server->repeated_in_row =
         !repeated ? 0 : server->repeated_in_row + (server->repeated_in_row < REPEATED_MOST);
     server->loss_permille = (server->loss_permille * 31 + (lost ? 1000 + 31 : 0)) / 32;

@@ -55,6 +55,7 @@ typedef struct sb_exchange {
     uint16_t id;
     uint8_t near_misses;
     uint8_t sends;     /* queries sent so far */
+    uint8_t streams;   /* connections it was put on, not counting moves off those that ended */
     uint8_t sends_max; /* the caller may set it after the start; SB_EXCHANGE_SENDS until then */
     sb_timer resend;   /* the usual time has passed */
     sb_ns resend_wait;

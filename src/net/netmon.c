@@ -635,7 +635,8 @@ static void judge(sb_netmon *nm)
     bool first = !nm->now.read;
     nm->next.identity = identify(nm);
     if (nm->primary == &nm->ways[0]) {
-        nm->side = side_of(&nm->ways[1]);
+        bool beside = nm->ways[0].interface == nm->ways[1].interface;
+        nm->side = beside ? side_of(&nm->ways[1]) : 0;
         nm->beside = nm->next.identity;
     }
     bool told = first || nm->next.identity != old || reach != nm->reach;
@@ -726,13 +727,14 @@ static bool is_of_place(const sb_network *n, const sb_prefix *prefix)
            (!on_link && sb_prefix_contains(prefix, &n->source[1]));
 }
 
-/* 0 when IPv6 leads nowhere. The first half of the address we leave from is the network's; the
- * other may change every day (RFC 8981). */
+/* 0 when IPv6 leads nowhere, or says nothing: local prefixes are everybody's (RFC 4193 is seldom
+ * obeyed). The first half of the address we leave from is the network's; the other may change every
+ * day (RFC 8981). */
 static uint64_t side_of(const way *six)
 {
     static const uint8_t secret[16] = "stubborn beside.";
     uint8_t bytes[16 + 17 + 8];
-    if (!is_up(six) || six->source.family != SB_FAMILY_6)
+    if (!is_up(six) || six->source.family != SB_FAMILY_6 || sb_addr_is_private(&six->source))
         return 0;
     sb_writer w = sb_writer_of(bytes, sizeof(bytes));
     sb_write_bytes(&w, six->name, sizeof(six->name));

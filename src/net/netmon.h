@@ -19,7 +19,8 @@
 #define SB_NETMON_REMEMBERED_MAX 8 /* networks of this run which are recognised, see below */
 
 /* Where this machine is. IPv4's default way decides, IPv6's where IPv4 has none; but while IPv6's
- * is the one that was there beside IPv4's, IPv4's going or coming back is no move.
+ * is the one that was there beside IPv4's, on the same interface and with a prefix that is nobody
+ * else's, IPv4's going or coming back is no move.
  *
  * identity: 0 = no network (no default way, only loopback, link down) or not known. The upper half
  * is made of the interface's name, the gateway and the prefix that it is on (of a link-local one:

@@ -88,7 +88,8 @@ static void verify(void *context, sb_upstream *server)
     sb_question question = server->answered;
     if (question.name.size == 0)
         question = (sb_question){.name = {.size = 1}, .type = SB_TYPE_NS, .class = SB_CLASS_IN};
-    if (!start(r, server, &question, sb_upstream_silence(server), true))
+    sb_ns silence = sb_upstream_silence(server);
+    if (!start(r, server, &question, silence < PROBE_TIMEOUT ? silence : PROBE_TIMEOUT, true))
         sb_upstream_verified(r->ups, server);
 }
 
@@ -106,14 +107,14 @@ static bool repeat(sb_reviver *r, sb_upstream *server)
 {
     sb_list_each (it, &r->probes) {
         sb_exchange *x = &sb_container_of(it, probe, link)->exchange;
+        unsigned before = x->sends;
         if (x->server != server || !sb_op_running(&x->op))
             continue;
-        server->probed_at = sb_env_now(sb_upstreams_env(r->ups));
-        x->sends_max = (uint8_t)(x->sends + 1);
+        x->sends_max = (uint8_t)(before + 1);
         sb_exchange_repeat(x);
-        return true;
+        return sb_op_running(&x->op) && x->sends > before;
     }
-    return false;
+    return false; /* somebody's question is the probe */
 }
 
 const sb_pool *sb_reviver_tick(sb_reviver *reviver)
@@ -125,6 +126,7 @@ const sb_pool *sb_reviver_tick(sb_reviver *reviver)
      */
     if (now < reviver->dead_at || !sb_upstreams_longest_dead(reviver->ups, &pool, &server))
         return NULL;
+    server->probed_at = now; /* whatever comes of it, others have their turn */
     if (server->breaker == SB_BREAKER_HALF_OPEN
             ? !repeat(reviver, server)
             : !start(reviver, server, &pool->probe, PROBE_TIMEOUT, false))

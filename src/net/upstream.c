@@ -21,14 +21,14 @@
 #define HEDGE_FLOOR (5 * SB_MS)
 #define HEDGE_UNKNOWN (50 * SB_MS)
 #define SILENCE_FLOOR (50 * SB_MS)
+#define SILENCE_MOST (4 * SB_S)       /* nobody waits longer for an answer */
 #define SILENCE_UNKNOWN (400 * SB_MS) /* so that a dead start is known within half a second */
 #define SHAKY_PERMILLE 950u
 #define FORGIVE_EVERY (10 * SB_S) /* half of what a server lost is forgiven in this time */
 #define HEDGE_BURST 50u
 #define SECRET_FOR (24 * 3600 * SB_S) /* RFC 7873 §7.1: at most 26 hours */
 #define DATAGRAM_AGAIN (30 * SB_S) /* a question pays one time-out for it: not often, not never */
-#define WORKS_FOR                                                                                  \
-    (5 * SB_S) /* a server that answered this lately is not down for SERVFAIL or REFUSED */
+#define WORKS_FOR (5 * SB_S)       /* answered so lately, it is not down for a refusal */
 
 struct sb_upstreams {
     sb_env *env;
@@ -300,7 +300,9 @@ sb_ns sb_upstream_silence(const sb_upstream *server)
     sb_ns p99 = quantile(server, 990);
     if (p99 == 0)
         return SILENCE_UNKNOWN;
-    return 4 * p99 < SILENCE_FLOOR ? SILENCE_FLOOR : 4 * p99;
+    return 4 * p99 < SILENCE_FLOOR  ? SILENCE_FLOOR
+           : 4 * p99 > SILENCE_MOST ? SILENCE_MOST
+                                    : 4 * p99;
 }
 
 sb_ns sb_upstream_attempt_timeout(const sb_upstream *server)
@@ -556,7 +558,7 @@ void sb_upstreams_reset(sb_upstreams *ups)
         sb_manners_forget(&server->manners);
         if (server->breaker != SB_BREAKER_CLOSED)
             breaker_close(ups, server);
-        server->failures = 0;
+        server->failures = server->loss_permille = server->repeated_in_row = 0;
         server->backoff = 0;
         server->srtt = 0;
         server->unanswered = 0;

@@ -116,7 +116,7 @@ sb_ns sb_upstream_quickest(const sb_upstream *server);
 /* When a second server joins: min(p95 and a margin, 3 × median), at least 5 ms; 50 ms when unknown.
  */
 sb_ns sb_upstream_hedge_delay(const sb_upstream *server);
-/* Silence that counts as failure: 4 × p99, at least 50 ms; 400 ms when unknown. */
+/* Silence that counts as failure: 4 × p99 within [50 ms, 4 s]; 400 ms when unknown. */
 sb_ns sb_upstream_silence(const sb_upstream *server);
 /* How long one attempt may take: twice that silence within [200 ms, 2 s]. */
 sb_ns sb_upstream_attempt_timeout(const sb_upstream *server);

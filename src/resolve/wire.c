@@ -19,6 +19,7 @@
  * do all for so long after the route died: its servers may only have got slow, or take turns. */
 #define PROBE_WAIT (800 * SB_MS)
 #define PROBE_LOOK (20 * SB_MS)
+#define DEATH_LOOK (50 * SB_MS)
 /* How often a waiting question looks whether all have died meanwhile. */
 #define DEAD_LOOK (100 * SB_MS)
 /* … whether the server it waits for has, so that another may be asked or believed. */
@@ -304,7 +305,8 @@ static void lane_answered(lane *l)
     const sb_answer *answer = l->exchange.answer;
     lane *other = &w->lanes[l == &w->lanes[0]];
     sb_ns now = sb_env_now(w->attempt.ctx->env);
-    if (w->held && w->held_tier == l->tier && (is_bare(answer) || outdoes(answer, w->held))) {
+    if (w->held && w->held_tier == l->tier && !outdoes(w->held, answer) &&
+        (is_bare(answer) || outdoes(answer, w->held))) {
         take_held(w);
         return;
     }
@@ -376,6 +378,15 @@ static unsigned queries_left(const wire *w)
     return used < most ? most - used : 0;
 }
 
+/* How many servers may be asked still in this round. */
+static unsigned others_left(const wire *w, const sb_pool *pool)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < pool->count && i < 64; i++)
+        n += pool->servers[i]->breaker == SB_BREAKER_CLOSED && !(w->used >> i & 1);
+    return n;
+}
+
 /* Asks one server; the caller knows that a lane is free and a query left. */
 static void ask_server(wire *w, const sb_pool *pool, int index)
 {
@@ -393,8 +404,10 @@ static void ask_server(wire *w, const sb_pool *pool, int index)
     sb_exchange_fini(&l->exchange);
     sb_exchange_start(&l->exchange, ctx->upstreams, server, &w->question, w->attempt.asked->flight,
                       &w->attempt.op, l->asked_at + EXCHANGE_MOST, exchange_done);
-    /* Half are left for others that may be asked. */
-    unsigned most = sb_pool_choose(ctx->upstreams, pool, w->used) < 0 ? left : left - left / 2;
+    /* Half are left for others that may be asked, and one for each. */
+    unsigned others = others_left(w, pool), most = others ? left - left / 2 : left;
+    if (most + others > left)
+        most = left > others ? left - others : 1;
     l->exchange.sends_max = (uint8_t)(most < SB_EXCHANGE_SENDS ? most : SB_EXCHANGE_SENDS);
     sb_timer_set(ctx->env, &w->hedge, l->asked_at + sb_upstream_hedge_delay(server));
     sb_timer_set(ctx->env, &w->pause, l->asked_at + PROBE_WAIT);
@@ -419,19 +432,29 @@ static bool is_mute(const wire *w, const lane *l)
            sb_env_now(w->attempt.ctx->env) - server->unanswered_since >= patience;
 }
 
+/* It had all the queries promised to it, and time for an answer to the last. */
+static bool is_spent(const wire *w, const lane *l)
+{
+    const sb_exchange *x = &l->exchange;
+    sb_ns last = x->resent_at > x->sent_at ? x->resent_at : x->sent_at;
+    return x->sends >= x->sends_max && sb_env_now(w->attempt.ctx->env) - last >= x->resend_wait;
+}
+
+/* It and its server are of no use: dead, or spent while that answered nobody. */
+static bool is_hollow(const wire *w, const lane *l)
+{
+    return is_lost(l) || (is_spent(w, l) && l->exchange.server->last_success < l->asked_at);
+}
+
 /* A backup tier is asked when the better one has failed or is silent, never because it is slow. A
  * stranger is silent sooner: nothing is known that it should answer quickly. One that left all
  * repetitions unanswered is silent when it answered nobody else meanwhile, or is known to lose
  * packets; even then it may be slow: a denial of the other still waits. */
 static bool is_given_up(const wire *w, const lane *l)
 {
-    const sb_exchange *x = &l->exchange;
-    const sb_upstream *server = x->server;
-    sb_ns now = sb_env_now(w->attempt.ctx->env), waited = now - l->asked_at;
-    bool repeated =
-        x->sends > 1 && x->sends >= x->sends_max && now - x->resent_at >= x->resend_wait;
-    bool silent = server->last_success < l->asked_at || server->loss_permille >= LOSSY_PERMILLE;
-    return is_lost(l) || (repeated && silent) ||
+    const sb_upstream *server = l->exchange.server;
+    sb_ns waited = sb_env_now(w->attempt.ctx->env) - l->asked_at;
+    return is_hollow(w, l) || (is_spent(w, l) && server->loss_permille >= LOSSY_PERMILLE) ||
            (!server->last_success && waited >= sb_upstream_silence(server));
 }
 
@@ -472,11 +495,11 @@ static void raise_promises(wire *w)
     }
 }
 
-/* The lane that waits for the dead, of two the elder, makes room. */
-static void give_up_lost(wire *w)
+/* The lane that waits in vain, of two the elder, makes room. */
+static void give_up_hollow(wire *w)
 {
     lane *l = &w->lanes[w->lanes[1].turn < w->lanes[0].turn];
-    if (!is_lost(l))
+    if (!is_hollow(w, l))
         l = &w->lanes[l == &w->lanes[0]];
     sb_ns took = sb_env_now(w->attempt.ctx->env) - l->asked_at;
     sb_op_cancel(&l->exchange.op);
@@ -494,11 +517,15 @@ static bool takes_another(wire *w, unsigned tier)
     bool both = w->lanes[0].asking && w->lanes[1].asking;
     cut_promise(&w->lanes[0]);
     cut_promise(&w->lanes[1]);
-    if (queries_left(w) == 0 || (both && !is_lost(&w->lanes[0]) && !is_lost(&w->lanes[1])))
+    if (queries_left(w) == 0 ||
+        (both && !is_hollow(w, &w->lanes[0]) && !is_hollow(w, &w->lanes[1])))
         return false;
+    for (unsigned i = 0; both && i < 2; i++)
+        if (tier > w->lanes[i].tier && !is_given_up(w, &w->lanes[i]))
+            return false; /* one of a better tier may answer still */
     if (both)
-        give_up_lost(w);
-    else if (!is_lost(first))
+        give_up_hollow(w);
+    else if (!is_hollow(w, first))
         return tier > first->tier ? is_given_up(w, first)
                                   : is_mute(w, first) || may_hedge(w, first);
     return true;
@@ -598,10 +625,11 @@ static void await_probe(wire *w, const sb_pool *pool)
     sb_ns now = sb_env_now(env);
     const sb_upstream *server = probed(pool);
     bool waits = w->carries && server && now - w->began < PROBE_WAIT;
-    bool just_died =
-        now - died_at(pool) < PROBE_WAIT && w->attempt.asked->policy.emergency_count == 0;
+    bool looked_at = server && w->began - died_at(pool) < PROBE_WAIT && now - w->began < PROBE_WAIT;
+    bool just_died = (looked_at || now - died_at(pool) < PROBE_WAIT) &&
+                     w->attempt.asked->policy.emergency_count == 0;
     if (waits || just_died) {
-        sb_timer_set(env, &w->pause, now + PROBE_LOOK);
+        sb_timer_set(env, &w->pause, now + (waits ? PROBE_LOOK : DEATH_LOOK));
         return;
     }
     sb_attempt_tried(&w->attempt,

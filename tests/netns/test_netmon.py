@@ -261,18 +261,18 @@ def ipv6():
     need_root()
     with Namespace() as ns, Namespace() as router:
         home(ns, router)
-        if ns.run("ip", "-6", "addr", "add", "fd00:7::2/64", "dev", "eth0",
+        if ns.run("ip", "-6", "addr", "add", "2001:db8:7::2/64", "dev", "eth0",
                   "nodad").returncode != 0:
             raise Skip("no IPv6 here")
-        router.ip("-6", "addr", "add", "fd00:7::1/64", "dev", "eth0", "nodad")
+        router.ip("-6", "addr", "add", "2001:db8:7::1/64", "dev", "eth0", "nodad")
         greet(ns)
         with Monitor(ns) as m:
             first = m.until("the gateway's address", lambda c: c.hardware > 0)
-            ns.ip("-6", "route", "add", "default", "via", "fd00:7::1")
+            ns.ip("-6", "route", "add", "default", "via", "2001:db8:7::1")
             reach = m.next("IPv6's default way")
             equal((reach.old, reach.new), (first.new, first.new), "identity")
             ns.ip("route", "del", "default")
-            alone = m.until("IPv6 alone", lambda c: c.gateway == "fd00:7::1")
+            alone = m.until("IPv6 alone", lambda c: c.gateway == "2001:db8:7::1")
             equal(alone.prefixes, 1, "prefixes")
             equal(alone.new, first.new, "a lease lost, and nobody moved")
         with Monitor(ns) as m:

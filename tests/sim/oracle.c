@@ -74,6 +74,9 @@ void oracle_said(oracle *o, const sb_question *question, const uint8_t *bytes, s
     oracle_key *key = oracle_key_of(o, question);
     if (key && at > key->said_at)
         key->said_at = at;
+    /* Asked without EDNS it may have been asked with DO. */
+    if (key && o->no_edns && !question->dnssec_ok && at > key[1].said_at)
+        key[1].said_at = at;
     if (key)
         oracle_said_elsewhere(o, (unsigned)(key - o->keys), p.positive);
     for (unsigned i = 0; i < p.claim_count; i++) {
@@ -674,7 +677,9 @@ static void learn(oracle *o, const parsed *p, oracle_key *key)
     /* The message to this very question: what was said to others is kept for them. It has come by
      * now, however late it could have been. */
     sb_ns heard = key->said_at < p->said_last ? key->said_at : p->said_last;
-    key->tentative = again || (heard < now ? heard : now) < o->doubt_until + SLACK;
+    /* A probe may have heard it once more, later, and kept nothing. */
+    bool by_probe = o->probed[p->id] && heard - o->probed[p->id] < HELD_MOST;
+    key->tentative = again || by_probe || (heard < now ? heard : now) < o->doubt_until + SLACK;
     /* Elsewhere there is no more than what was known before. */
     sb_ns until = now + o->limits.keep_least;
     if (!due && !key->tentative && until > key->known_until)

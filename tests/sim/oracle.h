@@ -51,7 +51,7 @@ typedef struct oracle {
     sim *s;
     zone *z;
     oracle_limits limits;
-    bool open_chains, no_soa;
+    bool open_chains, no_soa, no_edns;
     bool quick;          /* a good server answers within the least patience */
     bool trouble;        /* memory or descriptors may run out: nothing must, all may */
     bool lives;          /* endpoints live and die: the dead may be left out of what is not fresh */

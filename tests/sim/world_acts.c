@@ -586,6 +586,7 @@ static void crash(void *context, uint64_t argument)
     bool power =
         world_has(w, ACTOR_POWER) && (!world_has(w, ACTOR_CRASHES) || sb_rand_chance(r, 500));
     bool in_file = sb_l1_in_file(w->d.l1);
+    world_check_subject(w); /* what it had evicted by now */
     memory_pause(true);
     subject_freeze(&w->d);
     client_give_up_all(&w->c);

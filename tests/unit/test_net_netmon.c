@@ -249,6 +249,8 @@ static void test_prefixes(void **state)
 static void test_lease_lost(void **state)
 {
     world *w = *state;
+    sb_addr six = addr("fe80::fe"), source = addr("2001:db8:1::5");
+    sim_default_set(w->s, SB_FAMILY_6, SIM_ETH0, &six, &source);
     start(w, 0);
     uint32_t home = identity(w);
     default_way(w, 0, NULL);
@@ -270,7 +272,27 @@ static void test_lease_lost(void **state)
     /* over another gateway of IPv6 it is elsewhere */
     default_way(w, 0, NULL);
     sb_addr other = addr("fe80::fd");
-    sim_default_set(w->s, SB_FAMILY_6, SIM_ETH0, &other, NULL);
+    sim_default_set(w->s, SB_FAMILY_6, SIM_ETH0, &other, &source);
+    run(w, SB_S);
+    assert_true(identity(w) != 0 && identity(w) != home);
+}
+
+/* Local prefixes are everybody's, and over another interface it is elsewhere. */
+static void test_lease_lost_unknown(void **state)
+{
+    world *w = *state;
+    sb_addr six = addr("fe80::fe"), source = addr("2001:db8:1::5");
+    start(w, 0);
+    uint32_t home = identity(w);
+    default_way(w, 0, NULL);
+    run(w, SB_S);
+    assert_true(identity(w) != 0 && identity(w) != home);
+    default_way(w, SIM_ETH0, "10.9.0.254");
+    sim_link_set(w->s, 7, "wwan0", true, true);
+    sim_default_set(w->s, SB_FAMILY_6, 7, &six, &source);
+    run(w, SB_S);
+    assert_int_equal(identity(w), home);
+    default_way(w, 0, NULL);
     run(w, SB_S);
     assert_true(identity(w) != 0 && identity(w) != home);
 }
@@ -618,6 +640,7 @@ int main(void)
         TEST(test_prefixes),
         TEST(test_many_prefixes),
         TEST(test_lease_lost),
+        TEST(test_lease_lost_unknown),
         TEST(test_move_in_time),
         TEST(test_cable),
         TEST(test_storm),
