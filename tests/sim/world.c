@@ -730,7 +730,8 @@ static void event(void *context, const sb_event *e)
     if (e->type == SB_EVENT_QUERY && e->flight == 0 && e->b > 0 && e->a == SB_PROTOCOL_UDP &&
         in_doubt(w) && w->window_probes > 0)
         w->window_probes--; /* no probe of its own */
-    for (unsigned id = 0; e->type == SB_EVENT_QUERY && e->flight == 0 && id < w->z.node_count; id++)
+    bool probe = e->type == SB_EVENT_QUERY && e->flight == 0;
+    for (unsigned id = 0; probe && id < w->z.node_count; id++)
         if (e->name == sb_name_digest(&w->z.nodes[id].name))
             w->o.probed[id] = sim_now(w->s);
     if (e->type != SB_EVENT_QUERY || e->flight == 0)
