@@ -751,7 +751,7 @@ static void event(void *context, const sb_event *e)
     if (w->flights[at].first > attempts)
         oracle_fail(&w->o, "flight %u sent %u queries, %u are allowed", e->flight,
                     w->flights[at].first, attempts);
-    /* Each attempt may go out over UDP, over TCP, off a connection that ends, and all that once more
+    /* Each attempt may go out over UDP, over TCP, off a connection that ends, and all that again,
      * without EDNS or case. */
     if (++w->flights[at].all > 6 * attempts)
         oracle_fail(&w->o, "flight %u sent %u messages", e->flight, w->flights[at].all);
