@@ -85,7 +85,7 @@ void oracle_moved(oracle *o, unsigned network, sb_ns settled_at)
     for (unsigned id = 0; network != o->network && id < o->z->node_count; id++)
         if (o->z->nodes[id].split)
             swap_away(o, id, o->network, network);
-    if (now > o->settled_at)
+    if (now > o->settled_at && !o->unmet)
         o->networks_before = 0; /* the one we leave was noticed */
     o->networks_before |= 1u << o->network;
     o->network = network;
