@@ -10,10 +10,12 @@
 
 bool sb_pace_take(sb_pace *pace, unsigned per_second, sb_ns now)
 {
-    /* A tenth of a second's worth at most lies ready: a return is not met with a burst. */
+    /* A tenth of a second's worth at most lies ready: a return is not met with a burst. Nine tenths
+     * are earned in a second, so that none has more than its due. */
     uint64_t most = (uint64_t)per_second * 100 < 1000 ? 1000 : (uint64_t)per_second * 100;
     if (per_second == 0)
         return false;
+    per_second -= per_second / 10;
     sb_ns passed = now - pace->filled_at;
     uint64_t earned = passed >= SB_S ? most : (uint64_t)(passed / SB_US) * per_second / 1000;
     if (earned > 0) { /* what was cut off is earned with the next */
