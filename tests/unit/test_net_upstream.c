@@ -581,6 +581,7 @@ static void silence_and_attempt_timeout(void **state)
     assert_int_equal(sb_upstream_attempt_timeout(s), 2 * sb_upstream_silence(s));
     win(f, 2, 100, 3 * SB_S);
     assert_int_equal(sb_upstream_attempt_timeout(server_at(f, 2)), 2 * SB_S);
+    assert_int_equal(sb_upstream_silence(server_at(f, 2)), 4 * SB_S); /* not twelve */
     fake_free(f);
 }
 
