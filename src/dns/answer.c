@@ -491,11 +491,6 @@ static sb_status draft_finish(draft *d, const sb_answer *like, sb_answer **ret_a
     return SB_OK;
 }
 
-static bool is_address(uint16_t type)
-{
-    return type == SB_TYPE_A || type == SB_TYPE_AAAA;
-}
-
 /* It answers, but something else. A DNAME at the name itself redirects only what is below: that is
  * the name's own empty answer. */
 static bool is_beside(const sb_msg *msg, const sb_chain *chain, uint16_t type)
@@ -505,7 +500,7 @@ static bool is_beside(const sb_msg *msg, const sb_chain *chain, uint16_t type)
     while (chain->count == 1 && sb_msg_next(&it, &record)) {
         bool own = sb_name_equal(&record.owner, &chain->links[0].name);
         /* There are servers that have one family alone, and give it to who asks for the other. */
-        bool sibling = own && is_address(type) && is_address(record.type);
+        bool sibling = own && sb_type_is_address(type) && sb_type_is_address(record.type);
         if (record.type != SB_TYPE_RRSIG && !sibling && (record.type != SB_TYPE_DNAME || !own))
             return true;
     }

@@ -82,6 +82,12 @@ typedef struct sb_edns {
 } sb_edns;
 /* First option of that code; false when absent. */
 bool sb_edns_option(const sb_edns *edns, uint16_t code, sb_span *ret_value);
+/* RFC 8914: validation (6 to 12) and policy (15 to 18) verdicts, which another server must not be
+ * asked to overrule. */
+static inline bool sb_ede_is_verdict(int ede)
+{
+    return (ede >= 6 && ede <= 12) || (ede >= 15 && ede <= 18);
+}
 /* First EDE info code, or SB_EDE_NONE. */
 int sb_edns_ede(const sb_edns *edns);
 

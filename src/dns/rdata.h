@@ -38,6 +38,10 @@ enum {
 
 /* "A", "HTTPS", "TYPE65280"; buffer of 16 bytes for the generic form. */
 const char *sb_type_text(uint16_t type, char buffer[16]);
+static inline bool sb_type_is_address(uint16_t type)
+{
+    return type == SB_TYPE_A || type == SB_TYPE_AAAA;
+}
 /* Mnemonic (any case) or TYPEnnn; false when neither. */
 bool sb_type_parse(const char *text, size_t size, uint16_t *ret_type);
 const char *sb_rcode_text(uint16_t rcode, char buffer[16]);

@@ -64,7 +64,6 @@ static void report(sb_exchange *x);
 static void strike(sb_exchange *x);
 static bool is_names_own(sb_exchange *x);
 static bool is_others_answered(const sb_exchange *x);
-static bool is_verdict(int ede);
 static bool is_bare(const sb_exchange *x, const sb_msg *msg);
 static void emit(sb_exchange *x, sb_event_type type, uint32_t a, uint32_t b);
 
@@ -248,11 +247,9 @@ static void resend_udp(sb_exchange *x)
 static void resend_tcp(sb_exchange *x)
 {
     sb_ns wait = x->resend_wait;
+    sb_ns end = x->tcp.asked_at + (STREAM_PATIENCE << (x->streams < 3 ? x->streams - 1 : 2));
     if (x->server->tls)
         sb_upstream_asked_again(x->ups, x->server, x->sent_at);
-    if (!sb_op_running(&x->op))
-        return;
-    sb_ns end = x->tcp.asked_at + (STREAM_PATIENCE << (x->streams < 3 ? x->streams : 3) >> 1);
     if (x->sends >= x->sends_max) {
         if (x->sends < SB_EXCHANGE_SENDS_ALONE) /* it may be given more */
             sb_timer_set(x->op.env, &x->resend, sb_env_now(x->op.env) + wait);
@@ -562,7 +559,7 @@ static void response(sb_exchange *x, const uint8_t *bytes, size_t size)
 
 static bool is_repeated(const sb_exchange *x)
 {
-    return !x->over_tcp && x->resent_at > x->sent_at;
+    return !x->over_tcp && sb_exchange_last_sent(x) > x->sent_at;
 }
 
 /* Which of the queries was answered cannot be told. The last, where the server is known to be so
@@ -764,8 +761,7 @@ static void stop(sb_op *op)
     else if (x->sends > 0)
         /* Its last query has had so long: what went before may be lost, and is no slowness. */
         sb_upstream_abandoned(x->ups, x->server, x->over_tcp ? SB_PROTOCOL_TCP : SB_PROTOCOL_UDP,
-                              sb_env_now(op->env) -
-                                  (x->resent_at > x->sent_at ? x->resent_at : x->sent_at));
+                              sb_env_now(op->env) - sb_exchange_last_sent(x));
     release_followers(x);
 }
 
@@ -808,7 +804,7 @@ static void report(sb_exchange *x)
         break;
     }
     sb_count(stats, counter);
-    if (counter != SB_COUNT_UP_TIMEOUTS && is_verdict(x->ede) && x->rcode != 0xffff &&
+    if (counter != SB_COUNT_UP_TIMEOUTS && sb_ede_is_verdict(x->ede) && x->rcode != 0xffff &&
         x->op.status != SB_MALFORMED)
         sb_upstream_succeeded(x->ups, x->server, (sb_protocol)x->protocol,
                               x->rtt); /* it works, and it means no */
@@ -847,12 +843,6 @@ static bool is_names_own(sb_exchange *x)
     bool again = x->server->failed_name == name;
     x->server->failed_name = name;
     return again;
-}
-
-/* RFC 8914: validation verdicts and policy (DESIGN §5). */
-static bool is_verdict(int ede)
-{
-    return (ede >= 6 && ede <= 12) || (ede >= 15 && ede <= 18);
 }
 
 static void emit(sb_exchange *x, sb_event_type type, uint32_t a, uint32_t b)

@@ -79,6 +79,12 @@ typedef struct sb_exchange {
     sb_list followers; /* of link */
 } sb_exchange;
 
+/* When the latest query went out. */
+static inline sb_ns sb_exchange_last_sent(const sb_exchange *x)
+{
+    return x->resent_at > x->sent_at ? x->resent_at : x->sent_at;
+}
+
 /* At most one query per question and server is outstanding (CVE-2025-5994): a second exchange of
  * the same question shares the first one's end, or takes its place when that one is cancelled, or
  * was given less time and has used it up. status at done: OK · SERVFAIL · REFUSED · MALFORMED

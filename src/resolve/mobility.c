@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "dns/rdata.h"
 #include "resolve/flight.h"
 #include "resolve/scope.h"
 

@@ -92,11 +92,6 @@ sb_policy sb_policy_of(const sb_settings *settings, const sb_question *question)
     return policy;
 }
 
-bool sb_type_is_address(uint16_t type)
-{
-    return type == SB_TYPE_A || type == SB_TYPE_AAAA;
-}
-
 bool sb_policy_doubts(const sb_policy *policy, uint16_t type, sb_kind kind)
 {
     sb_family family = type == SB_TYPE_A ? SB_FAMILY_4 : SB_FAMILY_6;

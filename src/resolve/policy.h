@@ -39,7 +39,6 @@ SB_MUST_USE sb_status sb_special_answer(sb_special special, const sb_question *q
                                         sb_answer **ret_answer);
 /* True when the family policy hides this address type (A under ipv6-only, AAAA under ipv4-only). */
 bool sb_policy_hides(const sb_policy *policy, uint16_t type);
-bool sb_type_is_address(uint16_t type);
 /* A name with emergency addresses is one its owner insists on: a bare denial of its addresses is
  * not believed, be it new or kept from before. */
 bool sb_policy_doubts(const sb_policy *policy, uint16_t type, sb_kind kind);

@@ -196,12 +196,6 @@ static void got_answer(wire *w, const sb_answer *take_answer)
         ask_next(w);
 }
 
-/* RFC 8914: validation and policy verdicts; another server must not be asked to say otherwise. */
-static bool is_verdict(int ede)
-{
-    return (ede >= 6 && ede <= 12) || (ede >= 15 && ede <= 18);
-}
-
 /* Its word counts more than the other's: it is of a better tier, or was asked first. */
 static bool precedes(const lane *a, const lane *b)
 {
@@ -269,7 +263,7 @@ static bool is_bare(const sb_answer *answer)
  * holds. */
 static bool hold_bare(wire *w, const lane *l)
 {
-    if (is_verdict(l->exchange.answer->ede) || !is_known(w, l->exchange.answer))
+    if (sb_ede_is_verdict(l->exchange.answer->ede) || !is_known(w, l->exchange.answer))
         return false;
     const sb_ctx *ctx = w->attempt.ctx;
     const lane *other = &w->lanes[l == &w->lanes[0]];
@@ -335,7 +329,7 @@ static void lane_failed(lane *l, sb_status status)
     w->worst = status;
     w->silence |= l->exchange.rcode == 0xffff;
     w->attempt.ede = l->exchange.ede;
-    if (is_verdict(l->exchange.ede)) {
+    if (sb_ede_is_verdict(l->exchange.ede)) {
         fail(w, status);
     } else if (w->held && !any_asking(w)) {
         take_held(w);
@@ -418,6 +412,12 @@ static bool is_lost(const lane *l)
     return l->exchange.server->breaker != SB_BREAKER_CLOSED;
 }
 
+/* Or is it the operator's word that there be no second questions? */
+static bool hedges(const wire *w)
+{
+    return w->attempt.ctx->settings->query.hedge_permille > 0;
+}
+
 /* It answers nobody. Its breaker may take long to see that: names of dead zones blur what is usual
  * for a server, up to seconds, but hardly the median that hedges go by. */
 static bool is_mute(const wire *w, const lane *l)
@@ -426,9 +426,7 @@ static bool is_mute(const wire *w, const lane *l)
     sb_ns patience = 2 * sb_upstream_hedge_delay(server);
     if (patience < MUTE_LEAST)
         patience = MUTE_LEAST;
-    if (w->attempt.ctx->settings->query.hedge_permille == 0)
-        return false; /* the operator's word */
-    return server->unanswered >= MUTE_QUERIES &&
+    return hedges(w) && server->unanswered >= MUTE_QUERIES &&
            sb_env_now(w->attempt.ctx->env) - server->unanswered_since >= patience;
 }
 
@@ -436,8 +434,8 @@ static bool is_mute(const wire *w, const lane *l)
 static bool is_spent(const wire *w, const lane *l)
 {
     const sb_exchange *x = &l->exchange;
-    sb_ns last = x->resent_at > x->sent_at ? x->resent_at : x->sent_at;
-    return x->sends >= x->sends_max && sb_env_now(w->attempt.ctx->env) - last >= x->resend_wait;
+    sb_ns waited = sb_env_now(w->attempt.ctx->env) - sb_exchange_last_sent(x);
+    return x->sends >= x->sends_max && waited >= x->resend_wait;
 }
 
 /* It and its server are of no use: dead, or spent while that answered nobody. */
@@ -463,10 +461,8 @@ static bool is_given_up(const wire *w, const lane *l)
 static bool may_hedge(wire *w, lane *first)
 {
     const sb_ctx *ctx = w->attempt.ctx;
-    bool none =
-        ctx->settings->query.hedge_permille == 0; /* the operator's word: no second questions */
-    if (!none && (sb_upstream_is_shaky(first->exchange.server) ||
-                  (!first->alone && sb_upstreams_spend(ctx->upstreams)))) {
+    if (hedges(w) && (sb_upstream_is_shaky(first->exchange.server) ||
+                      (!first->alone && sb_upstreams_spend(ctx->upstreams)))) {
         sb_count(ctx->stats, SB_COUNT_HEDGES);
         return true;
     }
@@ -515,8 +511,6 @@ static bool takes_another(wire *w, unsigned tier)
 {
     lane *first = &w->lanes[w->lanes[1].asking];
     bool both = w->lanes[0].asking && w->lanes[1].asking;
-    cut_promise(&w->lanes[0]);
-    cut_promise(&w->lanes[1]);
     if (queries_left(w) == 0 ||
         (both && !is_hollow(w, &w->lanes[0]) && !is_hollow(w, &w->lanes[1])))
         return false;
@@ -544,12 +538,12 @@ static void hedge_due(sb_timer *timer)
         return; /* a pause is on */
     const sb_pool *pool = sb_upstreams_pool(ctx->upstreams, &w->question.name);
     int index = sb_pool_choose(ctx->upstreams, pool, w->used);
+    cut_promise(&w->lanes[0]);
+    cut_promise(&w->lanes[1]);
     if (index >= 0 && takes_another(w, pool->tiers[index])) {
         ask_server(w, pool, index);
         return;
     }
-    cut_promise(&w->lanes[0]);
-    cut_promise(&w->lanes[1]);
     if (index < 0)
         raise_promises(w);
     if (pool->count > 1)
