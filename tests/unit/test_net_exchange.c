@@ -456,36 +456,45 @@ static void silence(void **state)
     finish(w);
 }
 
+/* A server that has answered twenty times, each in 2 ms. */
+static world *begin_quick(sb_ns *ret_usual)
+{
+    world *w = begin("192.0.2.1");
+    for (unsigned i = 0; i < 20; i++)
+        sb_upstream_succeeded(w->f->ups, w->up, SB_PROTOCOL_UDP, 2 * SB_MS);
+    *ret_usual = sb_upstream_attempt_timeout(w->up);
+    return w;
+}
+
+/* One question, answered after so long, which was in two steps: at the first it may be repeated. */
+static void answered_after(world *w, sb_ns first, sb_ns second, unsigned writes)
+{
+    start(w);
+    sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
+    fake_advance(w->f, first);
+    assert_int_equal(last_socket(w)->writes, writes);
+    if (second > 0)
+        fake_advance(w->f, second);
+    udp_reply(w, (script){.address = true});
+    ended(w, SB_OK);
+}
+
 /* What the loss of a packet takes is not how slow the server is. */
 static void losses_are_no_slowness(void **state)
 {
     (void)state;
-    world *w = begin("192.0.2.1");
-    for (unsigned i = 0; i < 20; i++)
-        sb_upstream_succeeded(w->f->ups, w->up, SB_PROTOCOL_UDP, 2 * SB_MS);
-    sb_ns usual = sb_upstream_attempt_timeout(w->up);
+    sb_ns usual;
+    world *w = begin_quick(&usual);
     for (unsigned i = 0; i < 20; i++) {
         if (i % 4 == 3) /* not all are lost */
             sb_upstream_succeeded(w->f->ups, w->up, SB_PROTOCOL_UDP, 2 * SB_MS);
         w->up->repeated_in_row = i % 4 == 3 ? 0 : w->up->repeated_in_row;
-        start(w);
-        sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
-        fake_advance(w->f, usual);
-        assert_int_equal(last_socket(w)->writes, 2);
-        fake_advance(w->f, 2 * SB_MS);
-        udp_reply(w, (script){.address = true});
-        ended(w, SB_OK);
+        answered_after(w, usual, 2 * SB_MS, 2);
     }
     assert_int_equal(sb_upstream_attempt_timeout(w->up), usual);
     /* Where each has to be repeated it is slow, and not quick after every repetition. */
-    for (unsigned i = 0; i < 10; i++) {
-        start(w);
-        sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
-        fake_advance(w->f, usual);
-        fake_advance(w->f, 2 * SB_MS);
-        udp_reply(w, (script){.address = true});
-        ended(w, SB_OK);
-    }
+    for (unsigned i = 0; i < 10; i++)
+        answered_after(w, usual, 2 * SB_MS, 2);
     assert_true(sb_upstream_attempt_timeout(w->up) > usual);
     finish(w);
 }
@@ -493,15 +502,9 @@ static void losses_are_no_slowness(void **state)
 static void slowness_is_no_loss(void **state)
 {
     (void)state;
-    world *w = begin("192.0.2.1");
-    for (unsigned i = 0; i < 20; i++)
-        sb_upstream_succeeded(w->f->ups, w->up, SB_PROTOCOL_UDP, 2 * SB_MS);
-    sb_ns usual = sb_upstream_attempt_timeout(w->up);
-    start(w);
-    sb_op_set_deadline(&w->x.op, w->f->now + 10 * SB_S);
-    fake_advance(w->f, usual - SB_MS);
-    udp_reply(w, (script){.address = true});
-    ended(w, SB_OK);
+    sb_ns usual;
+    world *w = begin_quick(&usual);
+    answered_after(w, usual - SB_MS, 0, 1);
     assert_true(sb_upstream_attempt_timeout(w->up) > usual);
     finish(w);
 }

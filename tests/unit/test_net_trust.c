@@ -31,6 +31,14 @@ static void over_tcp(world *w, script s)
     tcp_bytes(w, buffer, size);
 }
 
+/* Over the connection there is, or the one that is under way. */
+static void over_fresh_tcp(world *w, script s)
+{
+    if (last_socket(w)->writes == 0)
+        tcp_connect(w);
+    over_tcp(w, s);
+}
+
 static unsigned count(world *w, sb_counter counter)
 {
     return (unsigned)sb_stats_get(&w->f->stats, counter);
@@ -355,9 +363,7 @@ static void a_server_that_lost_its_cookies(void **state)
     for (unsigned i = 0; i < 2; i++) {
         start(w);
         udp_reply(w, good);
-        if (last_socket(w)->writes == 0)
-            tcp_connect(w);
-        over_tcp(w, good);
+        over_fresh_tcp(w, good);
         ended(w, SB_OK);
     }
     assert_false(w->up->manners.sends_cookies);
@@ -442,9 +448,7 @@ static void proof_forgives(void **state)
         start(w);
         assert_false(asked_folded(w));
         udp_reply(w, (script){.address = true, .folds = true});
-        if (last_socket(w)->writes == 0)
-            tcp_connect(w);
-        over_tcp(w, good);
+        over_fresh_tcp(w, good);
         ended(w, SB_OK);
         assert_int_equal(manners->habits[SB_HABIT_FOLDS_CASE].strikes, 1);
         start(w); /* an error without the question shows nothing */
@@ -461,9 +465,7 @@ static void proof_forgives(void **state)
         start(w);
         assert_int_equal(asked_cookie(w), 16);
         udp_reply(w, good); /* without one */
-        if (last_socket(w)->writes == 0)
-            tcp_connect(w);
-        over_tcp(w, with_cookie(w, 0xaa, 8));
+        over_fresh_tcp(w, with_cookie(w, 0xaa, 8));
         ended(w, SB_OK);
         assert_int_equal(manners->habits[SB_HABIT_BREAKS_COOKIES].strikes, 1);
         learn(w);

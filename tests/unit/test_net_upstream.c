@@ -4,6 +4,16 @@
 
 static const char *const three[] = {"192.0.2.1", "192.0.2.2", "192.0.2.3"};
 
+/* With the first n of the three. */
+static fake *fake_of(size_t n)
+{
+    sb_settings settings = {0};
+    sb_server_setting servers[3];
+    fake *f = fake_new();
+    fake_configure(f, &settings, servers, three, n);
+    return f;
+}
+
 static const sb_pool *pool_of(fake *f)
 {
     sb_name name = fake_name("www.example");
@@ -158,10 +168,7 @@ static void resolv_conf_serves_the_default(void **state)
 static void order_holds_while_the_first_succeeds(void **state)
 {
     (void)state;
-    fake *f = fake_new();
-    sb_settings settings = {0};
-    sb_server_setting servers[3];
-    fake_configure(f, &settings, servers, three, 3);
+    fake *f = fake_of(3);
     win(f, 0, 50, 80 * SB_MS);
     win(f, 1, 50, 2 * SB_MS);
     assert_int_equal(choose(f, 0), 0); /* slower, but first */
@@ -204,10 +211,7 @@ static void equals_rank_by_expected_time(void **state)
 static void failures_are_forgiven(void **state)
 {
     (void)state;
-    fake *f = fake_new();
-    sb_settings settings = {0};
-    sb_server_setting servers[2];
-    fake_configure(f, &settings, servers, three, 2);
+    fake *f = fake_of(2);
     win(f, 0, 50, 10 * SB_MS);
     win(f, 1, 50, 10 * SB_MS);
     for (unsigned i = 0; i < 6; i++) {
@@ -279,10 +283,7 @@ static void breaker_opens_and_backs_off(void **state)
 static void a_probe_may_be_cancelled(void **state)
 {
     (void)state;
-    fake *f = fake_new();
-    sb_settings settings = {0};
-    sb_server_setting servers[1];
-    fake_configure(f, &settings, servers, three, 1);
+    fake *f = fake_of(1);
     sb_upstream *s = server_at(f, 0);
     sb_upstream_probe_cancelled(f->ups, s); /* nothing to cancel */
     assert_int_equal(s->breaker, SB_BREAKER_CLOSED);
@@ -299,10 +300,7 @@ static void a_probe_may_be_cancelled(void **state)
 static void refusals_count_unless_other_names_work(void **state)
 {
     (void)state;
-    fake *f = fake_new();
-    sb_settings settings = {0};
-    sb_server_setting servers[2];
-    fake_configure(f, &settings, servers, three, 2);
+    fake *f = fake_of(2);
     sb_upstream *s = server_at(f, 0);
     win(f, 0, 1, SB_MS);
     for (unsigned i = 0; i < 20; i++)
@@ -328,10 +326,7 @@ static void refusals_count_unless_other_names_work(void **state)
 static void garbage(void **state)
 {
     (void)state;
-    fake *f = fake_new();
-    sb_settings settings = {0};
-    sb_server_setting servers[1];
-    fake_configure(f, &settings, servers, three, 1);
+    fake *f = fake_of(1);
     win(f, 0, 1, SB_MS);
     for (unsigned i = 0; i < 100; i++)
         sb_upstream_failed(f->ups, server_at(f, 0), SB_MALFORMED);
@@ -346,10 +341,7 @@ static void garbage(void **state)
 static void the_same_name_again_says_nothing(void **state)
 {
     (void)state;
-    fake *f = fake_new();
-    sb_settings settings = {0};
-    sb_server_setting servers[1];
-    fake_configure(f, &settings, servers, three, 1);
+    fake *f = fake_of(1);
     sb_upstream *s = server_at(f, 0);
     lose(f, 0, 2);
     for (unsigned i = 0; i < 10; i++)
@@ -368,10 +360,7 @@ static void the_same_name_again_says_nothing(void **state)
 static void an_old_question_timing_out_is_no_sign_of_life(void **state)
 {
     (void)state;
-    fake *f = fake_new();
-    sb_settings settings = {0};
-    sb_server_setting servers[2];
-    fake_configure(f, &settings, servers, three, 2);
+    fake *f = fake_of(2);
     sb_upstream *s = server_at(f, 0);
     for (unsigned i = 0; i < 2; i++) {
         sb_upstream_asked(f->ups, s);
@@ -389,10 +378,7 @@ static void an_old_question_timing_out_is_no_sign_of_life(void **state)
 static void silence_opens_the_breaker(void **state)
 {
     (void)state;
-    fake *f = fake_new();
-    sb_settings settings = {0};
-    sb_server_setting servers[2];
-    fake_configure(f, &settings, servers, three, 2);
+    fake *f = fake_of(2);
     sb_upstream *s = server_at(f, 0);
     win(f, 0, 100, 5 * SB_MS); /* four times its p99 is below the floor of 50 ms */
     for (unsigned i = 0; i < 10; i++) {
@@ -474,10 +460,7 @@ static void silence_is_verified(void **state)
 static void abandoned_losers(void **state)
 {
     (void)state;
-    fake *f = fake_new();
-    sb_settings settings = {0};
-    sb_server_setting servers[1];
-    fake_configure(f, &settings, servers, three, 1);
+    fake *f = fake_of(1);
     sb_upstream *s = server_at(f, 0);
     win(f, 0, 100, 10 * SB_MS);
     uint32_t total = s->udp.total;
@@ -540,10 +523,7 @@ static void probe_survives_reload(void **state)
 static void hedge_delay(void **state)
 {
     (void)state;
-    fake *f = fake_new();
-    sb_settings settings = {0};
-    sb_server_setting servers[3];
-    fake_configure(f, &settings, servers, three, 3);
+    fake *f = fake_of(3);
     sb_upstream *s = server_at(f, 0);
     assert_int_equal(sb_upstream_hedge_delay(s), 50 * SB_MS); /* unknown */
     win(f, 0, 100, SB_MS);
@@ -563,10 +543,7 @@ static void hedge_delay(void **state)
 static void silence_and_attempt_timeout(void **state)
 {
     (void)state;
-    fake *f = fake_new();
-    sb_settings settings = {0};
-    sb_server_setting servers[3];
-    fake_configure(f, &settings, servers, three, 3);
+    fake *f = fake_of(3);
     sb_upstream *s = server_at(f, 0);
     assert_int_equal(sb_upstream_silence(s), 400 * SB_MS); /* unknown */
     assert_int_equal(sb_upstream_attempt_timeout(s), 800 * SB_MS);
@@ -646,10 +623,7 @@ static void recovery_is_told_from_the_loop(void **state)
 static void round_trips(void **state)
 {
     (void)state;
-    fake *f = fake_new();
-    sb_settings settings = {0};
-    sb_server_setting servers[2];
-    fake_configure(f, &settings, servers, three, 2);
+    fake *f = fake_of(2);
     sb_upstream *s = server_at(f, 0);
     assert_int_equal(sb_pool_rtt(f->ups, pool_of(f)), 0);
     win(f, 0, 1, 10 * SB_MS);
